@@ -1,0 +1,1 @@
+"""Raw files -> interactions, catalogue, utterances, splits: the nouns that every later stage reads."""
