@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfrec_llm import metrics
 
@@ -79,3 +81,110 @@ def test_repeated_answer_counts_once():
 
 def test_repeated_relevant_counts_once():
     assert ask(metrics.recall, [[2, 4]], [[2, 2, 2]], 2).tolist() == [1.0]
+
+
+def test_coverage_counts_items_once_and_no_padding():
+    # items 2, 3, 4 of 6; 0 is padding and 1 unknown
+    assert metrics.coverage(np.array([[2, 3, 0], [4, 2, 1]]), 6) == 0.5
+    assert metrics.coverage(np.zeros((0, 3), int), 6) == 0.0
+
+
+def test_accuracy_three_of_four():
+    assert metrics.accuracy(np.array([0, 1, 2, 1]), np.array([0, 1, 2, 2])) == 0.75
+
+
+def test_macro_f1_weighs_classes_equally():
+    # class 0: TP 3, FP 1, FN 0 -> 6/7; class 1: TP 0, FN 1 -> 0; mean 3/7
+    assert metrics.macro_f1(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0])) == pytest.approx(3 / 7)
+
+
+def test_macro_f1_ignores_classes_that_never_occur():
+    labels = np.array([[True, False, False], [True, False, False]])
+    assert metrics.macro_f1(labels, labels) == 1.0
+    assert metrics.macro_f1(labels & False, labels & False) == 0.0
+
+
+def test_micro_f1_multi_label():
+    labels = np.array([[1, 1, 0], [0, 1, 0]], bool)
+    predictions = np.array([[1, 0, 0], [0, 1, 1]], bool)
+    # TP 2, FP 1, FN 1 -> 4 / 6
+    assert metrics.micro_f1(labels, predictions) == pytest.approx(2 / 3)
+
+
+def test_micro_f1_of_single_labels_is_accuracy():
+    labels, predictions = np.array([0, 1, 2, 1]), np.array([0, 1, 2, 2])
+    assert metrics.micro_f1(labels, predictions) == metrics.accuracy(labels, predictions) == 0.75
+
+
+def test_f1_nothing_to_find():
+    nothing = np.zeros((3, 2), bool)
+    assert metrics.micro_f1(nothing, nothing) == 0.0
+
+
+def test_calibration_perfect():
+    # half of the rows at 0.5 come true
+    assert metrics.expected_calibration_error(np.array([1, 0]), np.array([0.5, 0.5])) == 0.0
+
+
+def test_calibration_overconfident():
+    # three rows at 0.9, one right: |1/3 - 0.9| = 0.5667; one row at 0.1, wrong: 0.1; (3 * 0.5667 + 0.1) / 4 = 0.45
+    correct, confidence = np.array([1, 0, 0, 0]), np.array([0.9, 0.9, 0.9, 0.1])
+    assert metrics.expected_calibration_error(correct, confidence, bins=10) == pytest.approx(0.45)
+
+
+def test_calibration_of_certainty():
+    assert metrics.expected_calibration_error(np.array([True, True]), np.array([1.0, 1.0])) == 0.0
+
+
+def test_calibration_refuses_logits():
+    with pytest.raises(ValueError, match="not logits"):
+        metrics.expected_calibration_error(np.array([1]), np.array([2.5]))
+
+
+def test_auroc_perfect_reversed_and_constant():
+    labels = np.array([0, 0, 1, 1])
+    assert metrics.auroc(labels, np.array([1, 2, 3, 4])) == 1.0
+    assert metrics.auroc(labels, np.array([4, 3, 2, 1])) == 0.0
+    assert metrics.auroc(labels, np.ones(4)) == 0.5
+
+
+def test_auroc_pairs():
+    # positives .8 and .4 against negatives .6 and .4: won, won, lost, tied -> 2.5 of 4
+    assert metrics.auroc(np.array([1, 1, 0, 0]), np.array([0.8, 0.4, 0.6, 0.4])) == 0.625
+
+
+def test_auroc_one_class():
+    with pytest.raises(ValueError, match="leave it out"):
+        metrics.auroc(np.array([1, 1]), np.array([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.macro_f1, metrics.micro_f1, metrics.auroc])
+def test_no_rows_and_unequal_rows(metric):
+    with pytest.raises(ValueError, match="at least one row"):
+        metric(np.zeros(0, int), np.zeros(0, int))
+    with pytest.raises(ValueError, match="one shape"):
+        metric(np.zeros(3, int), np.zeros(2, int))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_ranking_metrics_hold_together(seed):
+    generator = np.random.default_rng(seed)
+    queries, k = 5, int(generator.integers(1, 8))
+    top = np.stack([generator.permutation(12)[:8] for _ in range(queries)])
+    offsets = np.concatenate([[0], np.cumsum(generator.integers(1, 6, queries))])
+    relevant = generator.integers(2, 12, offsets[-1])
+    values = {metric.__name__: metric(top, relevant, offsets, k) for metric in RANKING}
+    for value in values.values():
+        assert ((value >= 0) & (value <= 1)).all()
+        assert ((value > 0) == (values["hit_rate"] == 1)).all()  # all four see the same hits
+    assert (values["recall"] <= metrics.recall(top, relevant, offsets, k + 1)).all()
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
+def test_auroc_equals_the_share_of_won_pairs(rows):
+    labels, scores = (np.array(column) for column in zip(*rows, strict=True))
+    positive, negative = scores[labels], scores[~labels]
+    if len(positive) and len(negative):
+        won = positive[:, None] > negative
+        tied = positive[:, None] == negative
+        assert metrics.auroc(labels, scores) == pytest.approx((won + tied / 2).mean())

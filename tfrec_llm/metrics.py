@@ -8,7 +8,7 @@ items scores 0.
 
 import numpy as np
 
-from tfrec_llm.types import PADDING
+from tfrec_llm.types import FIRST_ITEM, PADDING
 
 
 def match(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,3 +70,115 @@ def ndcg(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray, k: int) -> 
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(counts, k)]  # [R]
     gain = hits[:, :k] @ discounts[: hits.shape[1]]  # [R]
     return np.divide(gain, ideal, out=np.zeros(len(hits)), where=ideal > 0)
+
+
+def coverage(top: np.ndarray, num_items: int) -> float:
+    """Share of the catalogue that is shown to anybody.
+
+    Args:
+      top: [R, k] item indices, 0 is padding and 1 unknown: neither counts.
+      num_items: N, size of the catalogue without those two rows.
+    """
+    return len(np.unique(top[top >= FIRST_ITEM])) / _positive("num_items", num_items)
+
+
+def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Share of rows where prediction and label agree; both [R]."""
+    labels, predictions = _pair(labels, predictions, 1)
+    return float(np.mean(labels == predictions))
+
+
+def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean F1 over the classes that occur among labels or predictions; both [R] integers.
+
+    Two boolean arrays [R, classes] are multi-label: the mean is over the columns that are ever true in either.
+    """
+    labels, predictions = _one_hot(labels, predictions)
+    f1 = _f1(*_counts(labels, predictions))
+    return float(np.mean(f1[(labels | predictions).any(axis=0)])) if (labels | predictions).any() else 0.0
+
+
+def micro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """F1 over all decisions together; both [R, classes] bool, or [R] integers (where it is the accuracy)."""
+    labels, predictions = _one_hot(labels, predictions)
+    return float(_f1(*(count.sum(keepdims=True) for count in _counts(labels, predictions)))[0])
+
+
+def expected_calibration_error(correct: np.ndarray, confidence: np.ndarray, bins: int = 15) -> float:
+    """How far stated probabilities are from what happens, in probability (Naeini et al., 2015).
+
+    Args:
+      correct: [R] bool: it happened, or the prediction was right.
+      confidence: [R] probability that was stated for it.
+      bins: number of equally wide bins over [0, 1].
+
+    Returns:
+      Mean over rows of |share correct - mean confidence| of the row's bin.
+
+    Raises:
+      ValueError: shapes differ, no rows, or a confidence outside [0, 1].
+    """
+    correct, confidence = _pair(correct, confidence, 1)
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError("expected confidences in [0, 1], got values outside; pass probabilities, not logits.")
+    place = np.minimum((confidence * _positive("bins", bins)).astype(int), bins - 1)
+    gap = np.bincount(place, correct, bins) - np.bincount(place, confidence, bins)  # [bins] sums of differences
+    return float(np.abs(gap).sum() / len(correct))
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Probability that a positive row scores above a negative one, ties count half (Hanley and McNeil, 1982).
+
+    Args:
+      labels: [R] bool.
+      scores: [R] higher means more likely positive.
+
+    Raises:
+      ValueError: shapes differ, a score is nan, or only one of the two classes is there.
+    """
+    labels, scores = _pair(labels, scores, 1)
+    labels = labels.astype(bool)
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    if not positives or not negatives or np.isnan(scores).any():
+        raise ValueError(
+            f"expected positive and negative rows with scores that are no nan, got {positives} and {negatives}, "
+            f"{np.isnan(scores).sum()} nan; the AUROC is not defined there, leave it out."
+        )
+    _, place, size = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(size) - (size - 1) / 2)[place]  # [R] from 1, the mean over ties
+    return float((rank[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"expected {name} of at least 1, got {value}.")
+    return value
+
+
+def _pair(labels: np.ndarray, predictions: np.ndarray, *dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.shape != predictions.shape or labels.ndim not in dimensions or not len(labels):
+        raise ValueError(
+            f"expected two arrays of one shape with {' or '.join(map(str, dimensions))} dimensions and at least one "
+            f"row, got {labels.shape} and {predictions.shape}; without rows the metric is not defined, leave it out."
+        )
+    return labels, predictions
+
+
+def _one_hot(labels: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as [R, classes] bool."""
+    labels, predictions = _pair(labels, predictions, 1, 2)
+    if labels.ndim == 2:
+        return labels.astype(bool), predictions.astype(bool)
+    classes = np.union1d(labels, predictions)
+    return labels[:, None] == classes, predictions[:, None] == classes
+
+
+def _counts(labels: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(true positives, false positives + false negatives), each [classes]."""
+    return (labels & predictions).sum(axis=0), (labels ^ predictions).sum(axis=0)
+
+
+def _f1(hit: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """[classes] F1 = 2 TP / (2 TP + FP + FN), 0 where nothing was labelled or predicted."""
+    return np.divide(2.0 * hit, 2 * hit + wrong, out=np.zeros(hit.shape), where=2 * hit + wrong > 0)
