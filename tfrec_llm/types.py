@@ -152,6 +152,7 @@ class Domain:
     words: Mapping[str, Mapping[str, tuple[str, ...]]]  # language -> attribute value -> ways to say it
     feelings: Mapping[str, Mapping[str, tuple[str, ...]]]  # language -> emotion -> phrases
     deny: tuple[str, ...]  # item ids or attribute=value that are never shown
+    requests: tuple[str, ...] = ()  # intents that ask for items: synthetic utterances use only these; () = all
 
 
 @dataclass(frozen=True)

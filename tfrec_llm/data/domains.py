@@ -1,0 +1,145 @@
+"""Domains: what can be said, done and gained in one kind of business, read strictly from a TOML.
+
+Place in the flow: every stage asks the domain for its events, rewards, labels and deny-list. A domain is a file in the
+folder `domains/` beside this module, or a user's own TOML of the same form.
+"""
+
+import string
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tfrec_llm.config import ConfigError, build, setting
+from tfrec_llm.types import Domain
+
+FOLDER = Path(__file__).parent / "domains"
+LANGUAGES = ("en", "zh")
+NEUTRAL = "neutral"
+
+Phrases = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The form of a domain's TOML; `Domain` says what each key means."""
+
+    name: str
+    events: tuple[str, ...]
+    intents: tuple[str, ...]
+    emotions: tuple[str, ...] = setting((NEUTRAL,), "what utterances feel; 'neutral' must be one of them")
+    step: str = setting("event", "what one step of a sequence is", choices=("event", "basket"))
+    repeat: bool = setting(False, "whether items that the user already has stay candidates")
+    attributes: tuple[str, ...] = setting((), "user attributes, in the order of the serving signature")
+    use_attributes: bool = setting(False, "whether models may see the user attributes")
+    utterance_attributes: tuple[str, ...] = setting((), "catalogue attributes that synthetic utterances may name")
+    requests: tuple[str, ...] = setting((), "intents that ask for items; empty = all")
+    deny: tuple[str, ...] = setting((), "item ids or attribute=value that are never shown")
+    rewards: Mapping[str, float] = field(default_factory=dict)
+    satisfaction: Mapping[str, float] = field(default_factory=dict)
+    templates: Phrases = field(default_factory=dict)
+    words: Phrases = field(default_factory=dict)
+    feelings: Phrases = field(default_factory=dict)
+
+
+def domain_names() -> tuple[str, ...]:
+    """The names of the domains that come with the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load_domain(name: str | Path) -> Domain:
+    """Reads a domain, strictly; events without a reward or a satisfaction weight get 0.
+
+    Args:
+      name: one of `domain_names()`, or a path to a TOML of the same form.
+
+    Raises:
+      ConfigError: no such domain, or a key, type, name or value that does not fit; the message names file and remedy.
+    """
+    path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(domain_names())
+        raise ConfigError(f"{name}: no such domain; expected one of {known}, or a path to a .toml file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML in UTF-8, got {error}.") from error
+    return _checked(build(_Table, table, where=str(path)), str(path))
+
+
+def holes(template: str) -> frozenset[str]:
+    """The attribute names in a template's braces."""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+
+
+def _checked(table: _Table, where: str) -> Domain:
+    for key in ("events", "intents", "emotions", "attributes", "utterance_attributes", "requests"):
+        _check_names(getattr(table, key), f"{where}: {key}")
+    if not table.events or not table.intents:
+        raise ConfigError(f"{where}: expected at least one name in events and in intents, got none.")
+    if NEUTRAL not in table.emotions:
+        raise ConfigError(f"{where}: emotions: expected 'neutral' among them (a sentence without a feeling).")
+    _check_known(table.requests, table.intents, f"{where}: requests", "intents")
+    _check_weights(table.rewards, table.events, 0.0, f"{where}: rewards")
+    _check_weights(table.satisfaction, table.events, -1.0, f"{where}: satisfaction")
+    _check_phrases(table.templates, table.intents, f"{where}: templates", "intents")
+    _check_phrases(table.words, None, f"{where}: words", "")
+    _check_phrases(table.feelings, table.emotions, f"{where}: feelings", "emotions")
+    for language, intents in table.templates.items():
+        for intent, templates in intents.items():
+            _check_templates(templates, table.utterance_attributes, f"{where}: templates.{language}.{intent}")
+    values: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(table)}
+    values["rewards"] = {event: table.rewards.get(event, 0.0) for event in table.events}
+    values["satisfaction"] = {event: table.satisfaction.get(event, 0.0) for event in table.events}
+    return Domain(**values)
+
+
+def _check_names(names: tuple[str, ...], where: str) -> None:
+    wrong = sorted({name for name in names if names.count(name) > 1 or not name.strip()})
+    if wrong:
+        raise ConfigError(f"{where}: expected different, non-empty texts, got {wrong} empty or more than once.")
+
+
+def _check_known(names: Iterable[str], known: Collection[str], where: str, what: str) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"{where}: expected only {what} of this domain ({', '.join(known)}), got {unknown}.")
+
+
+def _check_weights(weights: Mapping[str, float], events: tuple[str, ...], low: float, where: str) -> None:
+    _check_known(weights, events, where, "events")
+    for event, weight in weights.items():
+        if not low <= weight <= 1.0:
+            raise ConfigError(f"{where}.{event}: expected a number in [{low:g}, 1], got {weight!r}.")
+
+
+def _check_phrases(phrases: Phrases, known: tuple[str, ...] | None, where: str, what: str) -> None:
+    """At least two phrases in every list, so that training and test get different ones."""
+    _check_known(phrases, LANGUAGES, where, "languages")
+    for language, lists in phrases.items():
+        if known is not None:
+            _check_known(lists, known, f"{where}.{language}", what)
+        for name, entries in lists.items():
+            place = f"{where}.{language}.{name}"
+            _check_names(tuple(entry.strip() for entry in entries), place)
+            if len(entries) < 2:
+                raise ConfigError(
+                    f"{place}: expected at least 2 phrases, since training and test share none, got {list(entries)}."
+                )
+
+
+def _check_templates(templates: tuple[str, ...], attributes: tuple[str, ...], where: str) -> None:
+    for template in templates:
+        try:
+            named = holes(template)
+        except ValueError as error:
+            raise ConfigError(f"{where}: expected {{attribute}} holes, got {template!r} ({error}).") from error
+        if not named <= set(attributes):
+            unknown = sorted(named - set(attributes))
+            raise ConfigError(
+                f"{where}: template {template!r} names {unknown}; expected only {', '.join(attributes) or 'no hole'}: "
+                "add them to utterance_attributes or take the template out."
+            )
+    if all(holes(template) for template in templates):
+        raise ConfigError(f"{where}: expected at least 2 templates without a hole, got none.")
