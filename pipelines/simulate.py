@@ -1,0 +1,25 @@
+"""Lets the run's agent learn in small worlds with a known optimum: `python -m pipelines.simulate --config video`."""
+
+from collections.abc import Sequence
+
+from pipelines import arguments
+from tfrec_llm import ranking, training
+from tfrec_llm.evaluation import report
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Rewards and regrets -> `<run>/metrics.json`, curves -> TensorBoard.
+
+    Args:
+      argv: command-line arguments, None for the process's own.
+    """
+    config, run = arguments.read(arguments.parser(__doc__).parse_args(argv))
+    training.set_threads(config.train)
+    for world in config.simulate.worlds:
+        metrics = ranking.simulate(config, world, run / "tensorboard" / "simulate")
+        report.merge(run / "metrics.json", metrics, protocol=None, run=None)
+    print(report.table(report.read(run / "metrics.json"), title=f"{run}: simulated", only="ranking."))
+
+
+if __name__ == "__main__":
+    arguments.program(main)

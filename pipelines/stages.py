@@ -1,0 +1,203 @@
+"""The stages of a run, in the order of the flow: what each reads, what it calls, what it leaves behind."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from tfrec_llm import behaviour, data, fusion, ranking, retrieval, serving, text, training
+from tfrec_llm.config import Config, to_table
+from tfrec_llm.data import sources
+from tfrec_llm.evaluation import report, resources
+from tfrec_llm.serving import rows as logged
+from tfrec_llm.types import Dataset, Rows
+
+log = logging.getLogger(__name__)
+
+ORDER = ("data", "text", "behaviour", "retrieval", "fusion", "ranking", "export")
+
+
+def run_stages(config: Config, run: Path, upto: str = "export", again: str = "all") -> None:
+    """Runs the stages whose inputs have changed, in order.
+
+    Args:
+      config: the run's settings.
+      run: the run folder.
+      upto: the last stage to run.
+      again: a stage to run again even if nothing has changed; "all" = only what has changed.
+
+    Raises:
+      ValueError: `again` names no stage, or an input is bad.
+    """
+    if again != "all" and again not in ORDER:
+        raise ValueError(f"STAGE: expected all or one of {', '.join(ORDER)}, got {again!r}.")
+    training.set_threads(config.train)
+    training.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
+    sources.fetch_all(sources.names_for(config))
+    for name in ORDER[: ORDER.index(upto) + 1]:
+        STAGES[name](config, run, again == name)
+
+
+def load_dataset(run: Path) -> Dataset:
+    """What `prepare` left in a run folder."""
+    return data.read_dataset(run / "data")
+
+
+def _stage(
+    run: Path, name: str, inputs: Mapping[str, Any], build: Callable[[training.Stage], Mapping | None], force: bool
+) -> str:
+    """One measured stage: `build`'s metrics, seconds and peak memory go into metrics.json when it really ran.
+
+    A stage in two parts is named `stage/part`; both count for the stage.
+    """
+    folder, _, part = name.rpartition("/")
+
+    def measured(stage: training.Stage) -> None:
+        with resources.measure() as used:
+            metrics = build(stage) or {}
+        measurements = resources.entries(name.replace("/", "."), used)
+        report.merge(run / "metrics.json", {**metrics, **measurements}, protocol=None, run=None)
+
+    return training.run_stage(run / folder, part, inputs, measured, force=force)
+
+
+def _inputs(config: Config, *sections: str, **more: Any) -> dict[str, Any]:
+    """What a stage depends on: the seed, sections of the config, and finished stages before it."""
+    return {"seed": config.seed} | {name: to_table(getattr(config, name)) for name in sections} | more
+
+
+def prepare(config: Config, run: Path, force: bool) -> None:
+    """Raw files -> events, catalogue, split."""
+
+    def build(stage: training.Stage) -> None:
+        dataset = data.load_dataset(config.data, config.seed)
+        data.write_dataset(dataset, stage.folder)
+        counts = dataset.protocol
+        log.info("%s: %s users, %s items, %s interactions", *(counts[k] for k in _COUNTS))
+
+    _stage(run, "data", _inputs(config, "data", files=_own_files(config)), build, force)
+
+
+_COUNTS = ("dataset", "users", "items", "interactions")
+
+
+def _own_files(config: Config) -> dict[str, str]:
+    """Hashes of the user's own files, so that a changed file is a changed input."""
+    named = (config.data.interactions, config.data.items, config.data.users, config.data.utterances)
+    return {path: training.file_hash(Path(path)) for path in named if path and Path(path).exists()}
+
+
+def train_text(config: Config, run: Path, force: bool) -> None:
+    """Utterances and item texts -> heads and item vectors."""
+
+    def build(stage: training.Stage) -> Mapping:
+        return text.train(config, load_dataset(run), stage)
+
+    before = training.stage_fingerprint(run, "data")
+    _stage(run, "text", _inputs(config, "text", "train", data=before), build, force)
+
+
+def train_behaviour(config: Config, run: Path, force: bool) -> None:
+    """Event sequences -> what comes next."""
+
+    def build(stage: training.Stage) -> Mapping | None:
+        return behaviour.train(config, load_dataset(run), text.load(config, run / "text").item_vectors, stage)
+
+    before = training.stage_fingerprint(run, "text")
+    _stage(run, "behaviour", _inputs(config, "behaviour", "train", text=before), build, force)
+
+
+def train_retrieval(config: Config, run: Path, force: bool) -> None:
+    """Event sequences -> two towers; both item tables -> one blended index."""
+
+    def towers(stage: training.Stage) -> Mapping | None:
+        return retrieval.train(config, load_dataset(run), text.load(config, run / "text").item_vectors, stage)
+
+    before = training.stage_fingerprint(run, "text")
+    made = _stage(run, "retrieval/towers", _inputs(config, "retrieval", "train", text=before), towers, force)
+    before = training.stage_fingerprint(run, "behaviour")
+    inputs = _inputs(config, "retrieval", "export", "evaluate", towers=made, behaviour=before, share=_share(config))
+    _stage(run, "retrieval/blend", inputs, lambda stage: blend(config, run, stage), force)
+
+
+def _share(config: Config) -> float:
+    return config.data.utterances_share
+
+
+def blend(config: Config, run: Path, stage: training.Stage) -> Mapping | None:
+    """Learns how much to believe each source, on half B."""
+    dataset = load_dataset(run)
+    path = serving.load_unblended(config, dataset, run)
+    asked = logged.half_b(path, dataset, config)
+    metrics = retrieval.fit_blend(path.source, logged.blend_batches(path, dataset, asked, config), config, stage)
+    path.source.save(stage.folder)
+    return metrics
+
+
+def train_fusion(config: Config, run: Path, force: bool) -> None:
+    """Signals of half B's queries -> context."""
+
+    def rows(stage: training.Stage) -> None:
+        dataset = load_dataset(run)
+        path = serving.load_signal_path(config, dataset, run)
+        logged.save_rows(logged.build_rows(path, dataset, logged.half_b(path, dataset, config), config), stage.folder)
+
+    before = training.stage_fingerprint(run / "retrieval", "blend")
+    inputs = _inputs(config, "retrieval", "export", "evaluate", blend=before)
+    made = _stage(run, "fusion/rows", inputs, rows, force)
+    _stage(
+        run,
+        "fusion/context",
+        _inputs(config, "fusion", "train", rows=made),
+        lambda stage: fusion.train(config, logged.read_rows(run / "fusion" / "rows"), stage),
+        force,
+    )
+
+
+def train_ranking(config: Config, run: Path, force: bool) -> None:
+    """Context and candidates of half B -> an agent that decides."""
+
+    def build(stage: training.Stage) -> Mapping | None:
+        rows: Rows = logged.read_rows(run / "fusion" / "rows")
+        context = fusion.contexts(fusion.load(config, run / "fusion" / "context"), rows)
+        return ranking.train(config, load_dataset(run).domain, rows, np.asarray(context), stage)
+
+    before = training.stage_fingerprint(run / "fusion", "context")
+    _stage(run, "ranking", _inputs(config, "ranking", "train", context=before), build, force)
+
+
+def export(config: Config, run: Path, force: bool) -> None:
+    """The finished stages -> the next version of the SavedModel, unless the newest was made from the same."""
+    dataset = load_dataset(run)
+    made_from = {
+        "ranking": training.stage_fingerprint(run, "ranking"),
+        "export": to_table(config.export),
+        "ranking_settings": to_table(config.ranking),
+    }
+    folder, note = run / "export", run / "export" / "made_from.json"
+    newest = serving.newest_version(folder)
+    if not force and newest and note.exists() and json.loads(note.read_text("utf-8")) == made_from:
+        log.info("export: version %d is up to date in %s", newest, folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with resources.measure() as used:
+        recommender = serving.load_recommender(config, dataset, run, folder)
+        version = serving.export(recommender, folder, config.export)
+    training.write_json(note, made_from)
+    report.merge(run / "metrics.json", resources.entries("export", used), protocol=None, run=None)
+    log.info("export: %s", version)
+
+
+STAGES: dict[str, Callable[[Config, Path, bool], None]] = {
+    "data": prepare,
+    "text": train_text,
+    "behaviour": train_behaviour,
+    "retrieval": train_retrieval,
+    "fusion": train_fusion,
+    "ranking": train_ranking,
+    "export": export,
+}

@@ -1,0 +1,46 @@
+"""Puts a run's finished stages together: the signal path, and the recommender around it."""
+
+from pathlib import Path
+
+from tfrec_llm import behaviour, fusion, ranking, retrieval, text
+from tfrec_llm.config import Config
+from tfrec_llm.serving.recommender import Recommender
+from tfrec_llm.serving.signals import SignalPath
+from tfrec_llm.types import Dataset
+
+
+def load_signal_path(config: Config, dataset: Dataset, run: Path) -> SignalPath:
+    """Text, behaviour, towers and blend of a run.
+
+    Args:
+      config: the run's settings.
+      dataset: what `prepare` left.
+      run: the run folder.
+
+    Raises:
+      ValueError: a stage's output is missing or does not fit the config.
+    """
+    language = text.load(config, run / "text")
+    items = language.item_vectors
+    lstm = behaviour.load(config, dataset, items, run / "behaviour")
+    towers = retrieval.load(config, dataset, items, run / "retrieval" / "towers")
+    source = retrieval.CandidateSource.load(run / "retrieval" / "blend")
+    return SignalPath(language, lstm, towers, source)
+
+
+def load_recommender(config: Config, dataset: Dataset, run: Path, scratch: Path) -> Recommender:
+    """Everything of a run that answers requests.
+
+    Args:
+      config: the run's settings.
+      dataset: what `prepare` left.
+      run: the run folder.
+      scratch: a folder for the vocabulary file, which must live as long as the recommender.
+
+    Raises:
+      ValueError: a stage's output is missing or does not fit the config.
+    """
+    path = load_signal_path(config, dataset, run)
+    joined = fusion.load(config, run / "fusion" / "context")
+    agent = ranking.load(config, run / "ranking")
+    return Recommender(path, joined, agent, dataset.catalogue, dataset.domain, config, scratch)

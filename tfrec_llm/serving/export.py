@@ -1,0 +1,122 @@
+"""The SavedModel: signatures of the design, written whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfrec_llm.config import Export
+from tfrec_llm.serving.recommender import Recommender, Request
+from tfrec_llm.types import Tensor
+
+MAX_GRAPH_BYTES = 64 * 2**20
+
+
+def newest_version(folder: Path) -> int:
+    """The highest finished version under an export folder, 0 where there is none."""
+    if not folder.exists():
+        return 0
+    return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
+
+
+def export(recommender: Recommender, folder: Path, settings: Export) -> Path:
+    """Writes the next version of the SavedModel.
+
+    Args:
+      recommender: what answers.
+      folder: the export folder; the version is a new integer below it.
+      settings: widths of history, attributes and exclude.
+
+    Returns:
+      The version's folder. It appears under its name only when all of it is on disk.
+
+    Raises:
+      ValueError: the graph is larger than 64 MB (constants that should be variables).
+      OSError: the disk is full; earlier versions are left as they were.
+    """
+    version = newest_version(folder) + 1
+    recommender.version = str(version)
+    partial = folder / f".{version}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        tf.saved_model.save(recommender, str(partial), signatures=signatures(recommender, settings))
+        _check_size(partial / "saved_model.pb")
+        _write_manifest(partial, version)
+        os.replace(partial, folder / str(version))
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder / str(version)
+
+
+def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable]:
+    """name -> concrete function, for `tf.saved_model.save`.
+
+    Args:
+      recommender: what answers.
+      settings: widths T, A, X of the fixed inputs.
+    """
+    request, spec = _request_spec(settings), tf.TensorSpec
+    dim = recommender.path.text.dim
+    utterance = spec([None], tf.string, "utterance")
+    text = {"ids": spec([None, None], tf.int32, "ids"), "mask": spec([None, None], tf.bool, "mask")}
+    vector = {
+        "embedding": spec([None, dim], tf.float32, "embedding"),
+        "has_text": spec([None], tf.bool, "has_text"),
+    }
+
+    def serve(utterance: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
+        return recommender.recommend(Request(**inputs), utterance)
+
+    def decide(embedding: Tensor, has_text: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
+        return recommender.decide(Request(**inputs), embedding, has_text)
+
+    def tokenize(utterance: Tensor) -> dict[str, Tensor]:
+        ids, mask = recommender.path.text.tokenize(tf.strings.strip(utterance))
+        return {"ids": ids, "mask": mask}
+
+    def encode_text(ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        return {"embedding": tf.cast(recommender.path.text.encode(ids, mask), tf.float32)}
+
+    return {
+        "serving_default": tf.function(serve).get_concrete_function(utterance=utterance, **request),
+        "decide": tf.function(decide).get_concrete_function(**vector, **request),
+        "tokenize": tf.function(tokenize).get_concrete_function(utterance),
+        "encode_text": tf.function(encode_text).get_concrete_function(**text),
+    }
+
+
+def _request_spec(settings: Export) -> dict[str, tf.TensorSpec]:
+    widths = {
+        "history": (settings.max_history, tf.string),
+        "history_event": (settings.max_history, tf.string),
+        "history_time": (settings.max_history, tf.int64),
+        "attributes": (settings.max_attributes, tf.string),
+        "exclude": (settings.max_exclude, tf.string),
+    }
+    rows = {"request_id": tf.string, "user_id": tf.string, "request_time": tf.int64, "k": tf.int32}
+    wide = {name: tf.TensorSpec([None, width], dtype, name) for name, (width, dtype) in widths.items()}
+    return wide | {name: tf.TensorSpec([None], dtype, name) for name, dtype in rows.items()}
+
+
+def _check_size(graph: Path) -> None:
+    size = graph.stat().st_size
+    if size > MAX_GRAPH_BYTES:
+        raise ValueError(
+            f"{graph.name}: expected at most {MAX_GRAPH_BYTES >> 20} MB, got {size >> 20} MB: a large constant is in "
+            "the graph; hold it in a tf.Variable, so that it is stored beside the graph."
+        )
+
+
+def _write_manifest(folder: Path, version: int) -> None:
+    """`manifest.json`: the version and the sha256 of every file."""
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            files[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    text = json.dumps({"version": version, "files": files}, indent=1, sort_keys=True)
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")

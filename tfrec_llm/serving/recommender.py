@@ -1,0 +1,242 @@
+"""The recommender as one tf.Module: strings in, item ids with propensities and reasons out.
+
+`decide` is the whole decision; `serving_default` puts tokenizer and encoder in front of it. Item indices become strings
+only here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfrec_llm.ranking.exploration import fill_slate, uniforms
+from tfrec_llm.serving.reasons import strongest, without_each
+from tfrec_llm.serving.signals import SignalPath, Signals
+from tfrec_llm.serving.vocabulary import ItemVocabulary, SmallVocabulary
+from tfrec_llm.types import Catalogue, Domain, History, Slate, Tensor
+
+SENTIMENTS = ("negative", "neutral", "positive")
+
+
+class Request(NamedTuple):
+    """The inputs of `decide`, in the words of the serving signature."""
+
+    request_id: Tensor  # [B] string, "" = greedy
+    user_id: Tensor  # [B] string
+    history: Tensor  # [B, T] string
+    history_event: Tensor  # [B, T] string
+    history_time: Tensor  # [B, T] int64
+    request_time: Tensor  # [B] int64
+    attributes: Tensor  # [B, A] string
+    exclude: Tensor  # [B, X] string
+    k: Tensor  # [B] int32
+
+
+class Answer(NamedTuple):
+    """A decision before ids become strings."""
+
+    slate: Slate
+    context: Tensor  # [B, C]
+    probabilities: Tensor  # [B, n, K] of every candidate in every slot
+    signals: Signals
+
+
+class Recommender(tf.Module):
+    """Signals -> context -> scores -> slate.
+
+    Args:
+      path: the signal path.
+      fusion: modalities -> context [B, C].
+      agent: an agent with `scores(context, candidates)` and `rule`.
+      catalogue: for the ids.
+      domain: for the event types.
+      settings: the whole config: `retrieval`, `ranking` and `export` are read.
+      scratch: a folder for the vocabulary file that the export copies.
+      version: what `model_version` says.
+    """
+
+    def __init__(
+        self,
+        path: SignalPath,
+        fusion: Any,
+        agent: Any,
+        catalogue: Catalogue,
+        domain: Domain,
+        settings: Any,
+        scratch: Path,
+        version: str = "0",
+    ):
+        super().__init__(name="recommender")
+        self.path, self.fusion, self.agent = path, fusion, agent
+        self.items = ItemVocabulary(catalogue.item_ids, scratch / "items.txt")
+        self.events = SmallVocabulary(domain.events)
+        self.settings = settings
+        self.version = version
+
+    def answer(
+        self,
+        history: History,
+        request_time: Tensor,
+        embedding: Tensor,
+        has_text: Tensor,
+        exclude: Tensor,
+        slots: Tensor | int,
+        request_id: Tensor,
+    ) -> Answer:
+        """Decides on item indices; evaluation and export both end here.
+
+        Args:
+          history: [B, T], padded on the right.
+          request_time: [B] int64 seconds, 0 unknown.
+          embedding: [B, D].
+          has_text: [B] bool.
+          exclude: [B, X] item indices, 0 where unused.
+          slots: n, how many slots to fill, at most K.
+          request_id: [B] string, "" = greedy.
+        """
+        ranking = self.settings.ranking
+        signals = self.path(
+            history, request_time, embedding, has_text, exclude, num_candidates=self.settings.retrieval.candidates
+        )
+        context = self.fusion(signals.modalities)
+        candidates = signals.candidates
+        scores = self.agent.scores(context, candidates)
+        slots = tf.minimum(slots, tf.shape(candidates.item_ids)[1])
+        positions, propensities, probabilities = fill_slate(
+            scores,
+            candidates.allowed,
+            slots,
+            self.agent.rule,
+            ranking.exploration_floor,
+            ranking.explore_top,
+            uniforms(request_id, slots),
+            tf.equal(request_id, ""),
+        )
+        filled = positions >= 0
+        at = tf.maximum(positions, 0)
+        slate = Slate(
+            tf.where(filled, tf.gather(candidates.item_ids, at, batch_dims=1), 0),
+            tf.where(filled, tf.gather(scores, at, batch_dims=1), float("-inf")),
+            tf.where(filled, propensities, 0.0),
+        )
+        return Answer(slate, context, probabilities, signals)
+
+    def because(self, history: History, embedding: Tensor, has_text: Tensor, answer: Answer) -> Tensor:
+        """[B, n, 3] history items without which the slate's items would score least (exact leave-one-out)."""
+        last = self.settings.retrieval.explain
+        batch, slots = tf.shape(history.item)[0], tf.shape(answer.slate.item_ids)[1]
+        copies, left_out = without_each(history, last)
+        _, queries = self.path.queries(copies, tf.repeat(embedding, last, axis=0), tf.repeat(has_text, last, axis=0))
+        without = self.path.source.scores_of(queries, copies, tf.repeat(answer.slate.item_ids, last, axis=0))
+        with_all = self.path.source.scores_of(answer.signals.queries, history, answer.slate.item_ids)
+        drops = with_all[:, None, :] - tf.reshape(without, [batch, last, slots])  # [B, L, n]
+        shown = tf.cast(answer.slate.item_ids > 0, tf.float32)[:, None, :]
+        return strongest(drops * shown, left_out)
+
+    def indexed_history(self, request: Request) -> History:
+        """Strings to indices: strangers are left out, the rest moved to the left, width cut to the longest."""
+        item = self.items.indices(request.history)
+        item = tf.where(item > 1, item, 0)
+        event = self.events.indices(request.history_event)
+        order = tf.argsort(tf.cast(item == 0, tf.int32), axis=1, stable=True)
+        width = tf.maximum(tf.reduce_max(tf.reduce_sum(tf.cast(item > 0, tf.int32), axis=1)), 1)
+        known = tf.gather(item, order, batch_dims=1) > 0
+
+        def moved(values: Tensor) -> Tensor:
+            ordered = tf.gather(values, order, batch_dims=1)
+            return tf.where(known, ordered, tf.zeros_like(ordered))[:, :width]
+
+        return History(moved(item), moved(event), moved(request.history_time))
+
+    def decide(self, request: Request, embedding: Tensor, has_text: Tensor) -> dict[str, Tensor]:
+        """The outputs of the `decide` signature, by name.
+
+        Args:
+          request: strings as they come.
+          embedding: [B, D].
+          has_text: [B] bool.
+        """
+        history = self.indexed_history(request)
+        exclude = self.items.indices(request.exclude)
+        slots = tf.maximum(tf.reduce_max(request.k), 0)
+        answer = self.answer(history, request.request_time, embedding, has_text, exclude, slots, request.request_id)
+        reasons = self.because(history, embedding, has_text, answer)
+        return {
+            **self._shown(answer, reasons, request.k),
+            **self._said(answer.signals, has_text),
+            **self._logged(answer),
+        }
+
+    def _shown(self, answer: Answer, reasons: Tensor, k: Tensor) -> dict[str, Tensor]:
+        """The slate as strings, each row cut to its own k."""
+        slate = answer.slate
+        inside = tf.range(tf.shape(slate.item_ids)[1])[None, :] < k[:, None]  # [B, n]
+        version = tf.fill([tf.shape(k)[0]], self.version)
+        return {
+            "item_ids": tf.where(inside, self.items.ids(slate.item_ids), ""),
+            "scores": tf.where(inside, slate.scores, float("-inf")),
+            "propensities": tf.where(inside, slate.propensities, 0.0),
+            "because": tf.where(inside[..., None], self.items.ids(reasons), ""),
+            "model_version": version,
+        }
+
+    def _said(self, signals: Signals, has_text: Tensor) -> dict[str, Tensor]:
+        """What the utterance says; "" and 0 where there is none."""
+        text = self.path.text
+        return {
+            **_best("intent", signals.text.intent, text.intents, has_text),
+            **_best("emotion", signals.text.emotion, text.emotions, has_text),
+            "sentiment": _best("sentiment", signals.text.sentiment, SENTIMENTS, has_text)["sentiment"],
+        }
+
+    def _logged(self, answer: Answer) -> dict[str, Tensor]:
+        """What a decision log needs to learn from this decision later."""
+        candidates = answer.signals.candidates
+        return {
+            "context": answer.context,
+            "candidate_ids": self.items.ids(tf.where(candidates.allowed, candidates.item_ids, 0)),
+            "features": candidates.features,
+            "slot_probabilities": answer.probabilities,
+        }
+
+    def encode(self, ids: Tensor, mask: Tensor, has_text: Tensor) -> Tensor:
+        """[B, D] embeddings, computed for the rows with text only, zero in the others."""
+        rows = tf.where(has_text)  # [R, 1]
+        wanted_ids, wanted_mask = tf.boolean_mask(ids, has_text), tf.boolean_mask(mask, has_text)
+        shape = tf.stack([tf.shape(ids)[0], self.path.text.dim])
+        encoded = tf.cond(
+            tf.shape(rows)[0] > 0,
+            lambda: tf.cast(self.path.text.encode(wanted_ids, wanted_mask), tf.float32),
+            lambda: tf.zeros([0, self.path.text.dim]),
+        )
+        return tf.ensure_shape(tf.scatter_nd(rows, encoded, tf.cast(shape, tf.int64)), [None, self.path.text.dim])
+
+    def recommend(self, request: Request, utterance: Tensor) -> dict[str, Tensor]:
+        """The outputs of `serving_default`: `decide` behind tokenizer and encoder.
+
+        Args:
+          request: strings as they come.
+          utterance: [B] string, "" = none.
+        """
+        utterance = tf.strings.strip(utterance)
+        has_text = tf.not_equal(utterance, "")
+        ids, mask = self.path.text.tokenize(utterance)
+        outputs = self.decide(request, self.encode(ids, mask, has_text), has_text)
+        return {name: outputs[name] for name in SERVED}
+
+
+SERVED = (
+    "item_ids", "scores", "propensities", "intent", "emotion", "sentiment", "intent_probability", "emotion_probability",
+    "because", "model_version",
+)  # fmt: skip
+LOGGED = ("context", "candidate_ids", "features", "slot_probabilities")
+
+
+def _best(name: str, probabilities: Tensor, labels: Sequence[str], has_text: Tensor) -> dict[str, Tensor]:
+    """The most probable label and its probability, "" and 0 where there is no text."""
+    label = tf.gather(tf.constant(list(labels)), tf.argmax(probabilities, axis=1))
+    return {
+        name: tf.where(has_text, label, ""),
+        f"{name}_probability": tf.where(has_text, tf.reduce_max(probabilities, axis=1), 0.0),
+    }

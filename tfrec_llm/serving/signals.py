@@ -1,0 +1,106 @@
+"""From a request's history and utterance to what the ranker needs: modalities and candidates.
+
+The same path makes the rows that fusion and ranker learn from, answers in evaluation, and is exported.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfrec_llm.types import BehaviourSignals, Candidates, History, Modalities, Tensor, TextSignals
+
+SECONDS_PER_DAY = 86_400.0
+
+
+class Signals(NamedTuple):
+    """Everything known about a request before anything is decided."""
+
+    text: TextSignals
+    behaviour: BehaviourSignals
+    modalities: Modalities
+    queries: Mapping[str, tuple[Tensor, Tensor]]  # source -> (query [B, *], present [B])
+    candidates: Candidates
+
+
+class SignalPath(tf.Module):
+    """Text, behaviour, towers and the blended index, put one after the other.
+
+    Args:
+      text: a `text.TextModel`.
+      behaviour: a `behaviour.BehaviourModel`.
+      towers: a `retrieval` model with `query(history)`.
+      source: the `retrieval.CandidateSource` over their tables.
+    """
+
+    def __init__(self, text: Any, behaviour: Any, towers: Any, source: Any):
+        super().__init__(name="signal_path")
+        self.text, self.behaviour, self.towers, self.source = text, behaviour, towers, source
+
+    def queries(self, history: History, embedding: Tensor, has_text: Tensor) -> tuple[BehaviourSignals, dict]:
+        """The query of every source.
+
+        Args:
+          history: [B, T].
+          embedding: [B, D] utterance embeddings, anything where there is no text.
+          has_text: [B] bool.
+
+        Returns:
+          The behaviour signals, and source -> (query [B, *], present [B] bool).
+        """
+        signals = self.behaviour.signals(history)
+        known = tf.reduce_any(history.item > 0, axis=1)
+        sources = {
+            "behaviour": (signals.query, tf.ones_like(known)),
+            "towers": (self.towers.query(history), known),
+            "text": (embedding, has_text),
+        }
+        return signals, sources
+
+    def __call__(
+        self,
+        history: History,
+        request_time: Tensor,
+        embedding: Tensor,
+        has_text: Tensor,
+        exclude: Tensor,
+        num_candidates: int,
+    ) -> Signals:
+        """All signals of a batch of requests.
+
+        Args:
+          history: [B, T].
+          request_time: [B] int64 seconds, 0 unknown.
+          embedding: [B, D].
+          has_text: [B] bool.
+          exclude: [B, X] item indices that must not be shown, 0 where unused.
+          num_candidates: K.
+        """
+        behaviour, queries = self.queries(history, embedding, has_text)
+        text = self.text.signals(embedding)
+        candidates = self.source.candidates(queries, history, exclude, num_candidates)
+        return Signals(
+            text, behaviour, modalities(history, request_time, text, behaviour, has_text), queries, candidates
+        )
+
+
+def modalities(
+    history: History, request_time: Tensor, text: TextSignals, behaviour: BehaviourSignals, has_text: Tensor
+) -> Modalities:
+    """What fusion joins: behaviour state, utterance embedding, what the utterance says, and when.
+
+    Returns:
+      behaviour [B, H], text [B, D], signals [B, I + E + 3], time [B, 3]: each with present [B] bool.
+    """
+    known = tf.reduce_any(history.item > 0, axis=1)
+    last = tf.reduce_max(history.time, axis=1)
+    says = tf.concat([text.intent, text.emotion, text.sentiment], axis=1)  # [B, I + E + 3]
+    days = tf.cast(tf.maximum(request_time - last, 0), tf.float32) / SECONDS_PER_DAY  # [B]
+    events = tf.reduce_sum(tf.cast(history.item > 0, tf.float32), axis=1)  # [B]
+    when = tf.stack([tf.math.log1p(days), tf.math.log1p(events), behaviour.time_gap / 24.0], axis=1)  # [B, 3]
+    return {
+        "behaviour": (behaviour.state, known),
+        "text": (text.embedding, has_text),
+        "signals": (says, has_text),
+        "time": (when, known & (request_time > 0) & (last > 0)),
+    }
