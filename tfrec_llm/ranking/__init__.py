@@ -1,0 +1,30 @@
+"""Context and candidates -> slate: agents, exploration, rewards, replay, worlds to try agents in.
+
+The names below are loaded when they are first asked for, so that the sampler and the rewards work without TF-Agents.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "AGENTS": "agents",
+    "build_agent": "agents",
+    "fill_slate": "exploration",
+    "uniforms": "exploration",
+    "event_values": "rewards",
+    "satisfaction": "rewards",
+    "check_rewards": "rewards",
+    "train": "stage",
+    "load": "stage",
+    "WORLDS": "environments",
+    "simulate": "simulation",
+    "simulate_all": "simulation",
+    "slate_feedback": "replay",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
