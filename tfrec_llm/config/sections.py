@@ -68,6 +68,12 @@ class Text:
     max_tokens: int = setting(64, "utterances are cut after so many tokens", low=8, high=512)
     max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
     batch_size: int = setting(64, "texts encoded together", low=1)
+    precision: str = setting(
+        "auto",
+        "of bulk encoding; auto is bfloat16 where the processor has instructions for it (a served text is float32)",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
     epochs: int = setting(40, "passes over the head's rows at most", low=1)
     learning_rate: float = setting(3e-3, "step size of the heads", low=1e-8, high=10)
     hidden: int = setting(0, "width of a hidden layer in the heads; 0 = linear", low=0)
@@ -136,6 +142,8 @@ class Evaluate:
     recall_at: int = setting(100, "cut-off of recall", low=1)
     bootstrap: int = setting(1000, "resamples of an interval", low=10)
     batch_size: int = setting(256, "queries per step", low=1)
+    knn_neighbours: int = setting(200, "item_knn: most similar items kept per item", low=1)
+    knn_shrink: float = setting(10.0, "item_knn: added to the cosine's denominator, holds rare items back", low=0)
     ease_max_items: int = setting(20_000, "above, the EASE rows are absent and the log says why", low=0)
     ease_l2: float = setting(500.0, "EASE: ridge penalty", low=0)
     ease_decay: float = setting(5.0, "EASE with recency: items after which a weight has fallen to 1/e", low=0.01)

@@ -1,0 +1,10 @@
+"""Utterance -> TextSignals; item text -> item vectors. Public names of the text stage."""
+
+from tfrec_llm.text.bulk import encode_texts
+from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders import ENCODERS
+from tfrec_llm.text.items import item_vectors
+from tfrec_llm.text.model import TextModel, load
+from tfrec_llm.text.train import train
+
+__all__ = ["ENCODERS", "TextEncoder", "TextModel", "encode_texts", "item_vectors", "load", "train"]

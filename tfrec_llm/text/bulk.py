@@ -1,0 +1,137 @@
+"""Many texts -> vectors, once: batches of like length, and a cache on disk by content.
+
+A vector's key is a hash of its text; the folder it lies in, under `cache_dir()/vectors`, names the encoder, the kind,
+the length and the precision. Pieces of a few thousand vectors are written as they are made, so that an interrupted run
+goes on where it was; a piece that cannot be read counts as absent.
+"""
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrec_llm.data.sources import cache_dir
+from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.training import files
+
+log = logging.getLogger(__name__)
+PIECE = 4096  # vectors written together
+
+
+def encode_texts(
+    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int, precision: str = "auto"
+) -> np.ndarray:
+    """Vectors of texts; only those that the cache lacks are computed.
+
+    Args:
+      encoder: the encoder.
+      texts: n strings.
+      kind: "query" or "passage".
+      max_tokens: longer texts are cut.
+      batch_size: texts encoded together.
+      precision: "float32", "bfloat16" or "auto", which is `fast_precision()`.
+
+    Returns:
+      [n, D] float32 of unit length.
+    """
+    if not len(texts):
+        return np.zeros((0, encoder.dim), np.float32)
+    precision = fast_precision() if precision == "auto" else precision
+    folder = cache_dir() / "vectors" / f"{encoder.fingerprint}-{kind}-{max_tokens}-{precision}"
+    keys, first, place = np.unique([_key(text) for text in texts], return_index=True, return_inverse=True)
+    vectors, known = _read(folder, keys, encoder.dim)
+    missing = np.flatnonzero(~known)
+    if len(missing):
+        distinct = [texts[i] for i in first[missing]]
+        for rows, values in _encode(encoder, distinct, kind, max_tokens, batch_size, tf.as_dtype(precision)):
+            vectors[missing[rows]] = values
+            _write(folder, keys[missing[rows]], values)
+    return vectors[place.reshape(-1)]
+
+
+def fast_precision() -> str:
+    """bfloat16 where a GPU or this processor has instructions for it, else float32."""
+    if tf.config.list_physical_devices("GPU"):
+        return "bfloat16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return "float32"
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest().encode()
+
+
+def _encode(
+    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int, dtype: tf.DType
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Encodes shortest first; yields (positions [m], vectors [m, D]) piece by piece."""
+    tokens = _tokens(encoder, texts, kind, max_tokens, batch_size)
+    order = np.argsort([len(row) for row in tokens], kind="stable")
+    encode = _compiled(encoder, dtype)
+    with tqdm(total=len(texts), desc=f"encode {kind}", unit="text", disable=len(texts) < PIECE // 8) as bar:
+        for begin in range(0, len(texts), PIECE):
+            rows, values = order[begin : begin + PIECE], []
+            for start in range(0, len(rows), batch_size):
+                batch = tf.ragged.constant([tokens[i] for i in rows[start : start + batch_size]], dtype=tf.int32)
+                values.append(encode(batch).numpy())
+                bar.update(len(values[-1]))
+            yield rows, np.concatenate(values)
+
+
+def _tokens(
+    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int
+) -> list[np.ndarray]:
+    """Ids of each text, without padding."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def tokenize(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return encoder.tokenize(batch, kind, max_tokens)
+
+    rows = []
+    for start in range(0, len(texts), batch_size):
+        batch = [text.encode("utf-8", "replace") for text in texts[start : start + batch_size]]
+        ids, mask = (part.numpy() for part in tokenize(tf.constant(batch)))
+        rows += [row[: kept.sum()] for row, kept in zip(ids, mask, strict=True)]
+    return rows
+
+
+def _compiled(encoder: TextEncoder, dtype: tf.DType) -> tf.types.experimental.GenericFunction:
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32, 1)])
+    def encode(tokens: tf.RaggedTensor) -> tf.Tensor:
+        ids = tokens.to_tensor()
+        return encoder.encode(ids, tf.sequence_mask(tokens.row_lengths(), tf.shape(ids)[1]), dtype)
+
+    return encode
+
+
+def _read(folder: Path, keys: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the cache has of sorted keys [n]: vectors [n, dim], zero where absent, and known [n] bool."""
+    vectors, known = np.zeros((len(keys), dim), np.float32), np.zeros(len(keys), bool)
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            with np.load(path, allow_pickle=False) as piece:
+                have, values = piece["keys"], piece["vectors"]
+            if values.shape != (len(have), dim) or not np.isfinite(values).all():
+                raise ValueError(f"vectors of shape {values.shape}")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            log.warning("%s cannot be read (%s): its texts are encoded again.", path, error)
+            continue
+        place = np.minimum(np.searchsorted(keys, have), len(keys) - 1)
+        hit = keys[place] == have
+        vectors[place[hit]], known[place[hit]] = values[hit], True
+    return vectors, known
+
+
+def _write(folder: Path, keys: np.ndarray, vectors: np.ndarray) -> None:
+    """One piece, named by what is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.blake2b(keys.tobytes(), digest_size=16).hexdigest()
+    files.write_npz(folder / f"{name}.npz", {"keys": keys, "vectors": vectors})

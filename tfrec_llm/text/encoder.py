@@ -1,0 +1,68 @@
+"""An utterance or an item's text -> one vector of unit length. Parts are made in `encoders`; used by all of `text`."""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from tfrec_llm.text.bert import Bert
+
+Tokenizer = Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]
+KINDS = ("query", "passage")
+
+
+class TextEncoder(tf.Module):
+    """Tokenizer, transformer, mean over the tokens, unit length.
+
+    Args:
+      tokenizer: (texts [B], max_tokens) -> ids [B, L], mask [B, L].
+      bert: ids, mask -> [B, L, D].
+      prefixes: kind ("query", "passage") -> what is put before a text of that kind.
+      fingerprint: changes with anything that changes a vector.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, bert: Bert, prefixes: Mapping[str, str], fingerprint: str, name: str = "encoder"
+    ):
+        super().__init__(name=name)
+        self.tokenizer, self.bert, self.fingerprint = tokenizer, bert, fingerprint
+        self._prefixes = {kind: prefixes.get(kind, "") for kind in KINDS}
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector."""
+        return self.bert.shape.hidden_size
+
+    @property
+    def num_transformer_weights(self) -> int:
+        """Weights outside the embedding tables."""
+        return sum(int(v.shape.num_elements()) for block in self.bert.blocks for v in block.trainable_variables)
+
+    def tokenize(self, texts: tf.Tensor, kind: str = "query", max_tokens: int = 64) -> tuple[tf.Tensor, tf.Tensor]:
+        """Token ids, padded to the longest of the batch.
+
+        Args:
+          texts: [B] strings; may be empty, endless or broken.
+          kind: "query" for what users say, "passage" for what items are.
+          max_tokens: longest row, special tokens included.
+
+        Returns:
+          ids [B, L] int32 and mask [B, L] bool, L at least 2.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"expected a kind of text among {', '.join(KINDS)}, got {kind!r}.")
+        return self.tokenizer(tf.strings.join([self._prefixes[kind], texts]), min(max_tokens, self.bert.max_length))
+
+    def encode(self, ids: tf.Tensor, mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """Vectors of tokenized texts.
+
+        Args:
+          ids: [B, L] int32 token ids.
+          mask: [B, L] bool, False at padding.
+          dtype: what the products are computed in.
+
+        Returns:
+          [B, D] float32 of unit length.
+        """
+        tokens = tf.cast(self.bert(ids, mask, dtype), tf.float32)  # [B, L, D]
+        total = tf.reduce_sum(tf.where(mask[..., None], tokens, 0.0), 1)  # the mean differs by a factor only
+        return tf.math.l2_normalize(total, -1)

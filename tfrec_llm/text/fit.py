@@ -1,0 +1,124 @@
+"""One head trained on frozen vectors, and judged on each corpus that it learnt from."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm import metrics, training
+from tfrec_llm.config import Config
+from tfrec_llm.text.heads import Head, HeadModel, negative_log_likelihood, row_weights
+from tfrec_llm.text.tasks import Task
+from tfrec_llm.training import Compute, Stage
+
+log = logging.getLogger(__name__)
+BATCH = 64  # rows per step
+PATIENCE = 5  # passes without likelier validation rows
+RESAMPLES = 300  # of an interval
+
+
+def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -> Head:
+    """Trains one head; validation rows stop it and set its temperature.
+
+    Args:
+      task: the rows.
+      embeddings: [R, D], one per row.
+      config: sections train and text, and the seed.
+      stage: checkpoints go to `stage.work / <task>`, logs to `stage.logs / <task>`.
+    """
+    train, held = task.split == "train", task.split == "validation"
+    if not held.any():  # too few rows to hold some out
+        held = train
+    compute = training.choose_compute(
+        lambda choice: _model(task, embeddings, config, choice),
+        next(iter(_batches(task, embeddings, train, config.seed))),
+        config.train,
+        stage="text",
+        cache=stage.work.parent / "compute.json" if stage.work.parent.exists() else None,
+    )
+    model = _model(task, embeddings, config, compute)
+
+    def validate() -> dict[str, float]:
+        logits = model.head(tf.constant(embeddings[held])).numpy()
+        return {"log_likelihood": -negative_log_likelihood(logits, task.targets[held], task.multi_label)}
+
+    training.fit(
+        model,
+        _batches(task, embeddings, train, config.seed),
+        stage=_part(stage, task.name),
+        epochs=config.text.epochs,
+        validate=validate,
+        monitor="log_likelihood",
+        patience=PATIENCE,
+        seed=config.seed,
+    )
+    model.head.calibrate(embeddings[held], task.targets[held])
+    return model.head
+
+
+def judge_head(
+    task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str, str], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Figures on the test rows, corpus by corpus.
+
+    Args:
+      task: the rows.
+      embeddings: [R, D], one per row.
+      head: the trained head.
+      main: corpus -> its main label, which gives the key `text.<corpus>.<metric>`; another label of the same corpus
+        gives `text.<corpus>.<label>.<metric>`.
+      seed: of the intervals.
+    """
+    figures, test = {}, task.split == "test"
+    for corpus in np.unique(task.corpus[test]):
+        variant = corpus if main[corpus] == task.label else f"{corpus}.{task.label}"
+        rows = np.flatnonzero(test & (task.corpus == corpus))
+        decided = head.probabilities(tf.constant(embeddings[rows])).numpy()
+        predicted = decided > 0.5 if task.multi_label else decided.argmax(-1).astype(np.int32)
+        for name, measure in measures(task).items():
+            figures[f"text.{variant}.{name}"] = _figure(measure, task.targets[rows], predicted, seed)
+    return figures
+
+
+def measures(task: Task) -> dict[str, Any]:
+    """What a task is judged by: name -> function of (targets, predictions)."""
+    if task.multi_label:
+        return {"micro_f1": metrics.micro_f1, "macro_f1": metrics.macro_f1, "accuracy": _all_right}
+    return {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+
+
+def _all_right(targets: np.ndarray, predicted: np.ndarray) -> float:
+    return float(np.mean((targets == predicted).all(1)))
+
+
+def _figure(measure: Any, targets: np.ndarray, predicted: np.ndarray, seed: int) -> dict[str, Any]:
+    draw, count = np.random.default_rng(seed), len(targets)
+    samples = (draw.integers(0, count, count) for _ in range(RESAMPLES))
+    low, high = np.quantile([measure(targets[rows], predicted[rows]) for rows in samples], [0.025, 0.975])
+    interval = [float(low), float(high)]
+    return {"value": measure(targets, predicted), "ci95": interval, "over": "users", "n": count, "split": "test"}
+
+
+def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute) -> HeadModel:
+    head = Head(embeddings.shape[1], len(task.labels), config.text.hidden, task.multi_label, config.seed)
+    head.standardise(embeddings[task.split == "train"])
+    return HeadModel(head, config.text.learning_rate, compute.jit_compile)
+
+
+def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, seed: int) -> tf.data.Dataset:
+    targets = task.targets[rows]
+    if task.multi_label:
+        targets, weights = targets.astype(np.float32), np.ones(len(targets), np.float32)
+    else:
+        weights = row_weights(targets, len(task.labels))
+    rows = tf.data.Dataset.from_tensor_slices((embeddings[rows], targets, weights))
+    return rows.shuffle(len(targets), seed=seed).batch(BATCH).prefetch(1)
+
+
+def _part(stage: Stage, name: str) -> Stage:
+    """The same stage with folders of its own for checkpoints and logs."""
+    work, logs = stage.work / name, stage.logs / name
+    work.mkdir(parents=True, exist_ok=True)
+    return stage._replace(name=f"{stage.name} {name}", work=work, logs=logs)

@@ -1,0 +1,93 @@
+"""What the later stages and the export see of the text stage: utterance -> TextSignals. I(X) of the article."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm import training
+from tfrec_llm.config import Config, choose
+from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders import ENCODERS
+from tfrec_llm.text.heads import Head
+from tfrec_llm.types import ItemVectors, TextSignals
+
+SIGNALS = ("intent", "emotion", "sentiment")
+
+
+class TextModel(tf.Module):
+    """The encoder with its three heads.
+
+    Args:
+      encoder: the encoder.
+      heads: "intent", "emotion" and "sentiment".
+      labels: the names of each head's labels, e.g. those of the domain's intents.
+      items: the item vectors that the same encoder made.
+      max_tokens: utterances are cut after so many tokens.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        heads: dict[str, Head],
+        labels: dict[str, tuple[str, ...]],
+        items: ItemVectors,
+        max_tokens: int,
+    ):
+        super().__init__(name="text_model")
+        self.encoder, self.heads = encoder, heads
+        self.intents, self.emotions, self.sentiments = (labels[name] for name in SIGNALS)
+        self._items, self._max_tokens = items, max_tokens
+
+    @property
+    def item_vectors(self) -> ItemVectors:
+        """Vectors of the items, numpy."""
+        return self._items
+
+    @property
+    def dim(self) -> int:
+        """D, the length of an embedding."""
+        return self.encoder.dim
+
+    def tokenize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Utterances [B] -> ids [B, L] int32, mask [B, L] bool."""
+        return self.encoder.tokenize(texts, "query", self._max_tokens)
+
+    def encode(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Tokenized utterances -> embeddings [B, D] float32 of unit length."""
+        return self.encoder.encode(ids, mask)
+
+    def signals(self, embedding: tf.Tensor) -> TextSignals:
+        """What utterances say, from their embeddings [B, D]."""
+        return TextSignals(*(self.heads[name].probabilities(embedding) for name in SIGNALS), embedding)
+
+
+def load(config: Config, folder: Path) -> TextModel:
+    """The text stage's result.
+
+    Args:
+      config: the config that it was trained with.
+      folder: the stage's folder.
+
+    Raises:
+      ValueError: the folder does not fit the config; the message says how to train again.
+    """
+    settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
+    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    with np.load(folder / "item_vectors.npz", allow_pickle=False) as stored:
+        items = ItemVectors(stored["text"], None, None, None, stored["present"])
+    encoder = builder(settings)
+    if items.text.shape[1] != encoder.dim:
+        raise ValueError(
+            f"{folder}: expected item vectors of {encoder.dim} numbers, as {config.text.encoder.name} makes, "
+            f"got {items.text.shape[1]}; run `make train STAGE=text`."
+        )
+    heads = {name: _head(config, folder, name, labels[name], encoder.dim) for name in SIGNALS}
+    return TextModel(encoder, heads, {n: tuple(labels[n]["labels"]) for n in SIGNALS}, items, config.text.max_tokens)
+
+
+def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Head:
+    head = Head(dim, len(about["labels"]), config.text.hidden, about["multi_label"])
+    training.load_weights(head, folder / "heads" / f"{name}.npz")
+    return head

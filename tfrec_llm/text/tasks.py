@@ -1,0 +1,115 @@
+"""Labelled corpora -> what each head learns: texts, targets and splits in one label space."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfrec_llm.types import Domain, Utterances
+
+SENTIMENTS = ("negative", "neutral", "positive")
+DOMAIN = "domain"  # corpus made from the domain's templates
+TASK_LABELS = ("intent", "sentiment", "emotion")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One head's rows."""
+
+    name: str
+    label: str  # "intent", "sentiment" or "emotion"
+    labels: tuple[str, ...]
+    texts: np.ndarray  # [R] str
+    targets: np.ndarray  # [R] int32, or [R, labels] bool where multi-label
+    split: np.ndarray  # [R] str: "train", "validation" or "test"
+    corpus: np.ndarray  # [R] str
+
+    @property
+    def multi_label(self) -> bool:
+        """Several labels may hold at once."""
+        return self.targets.ndim == 2
+
+
+def make_tasks(
+    corpora: Sequence[Utterances], domain: Domain, max_rows: int, max_test_rows: int, seed: int
+) -> list[Task]:
+    """What is learnt from the corpora.
+
+    The domain's own sentences give "intent" and "emotion" in the domain's order of labels; every corpus with
+    sentiments goes into "sentiment"; each other corpus with intents or emotions gets heads of its own.
+
+    Args:
+      corpora: labelled texts, the domain's among them as corpus "domain".
+      domain: whose labels "intent" and "emotion" have.
+      max_rows: training rows kept of a corpus.
+      max_test_rows: test rows kept of a corpus, and validation rows.
+      seed: which rows are kept, and which of the training rows validate where a corpus has no validation rows.
+    """
+    parts: dict[str, list[Task]] = {}
+    for number, corpus in enumerate(corpora):
+        split = _with_validation(corpus.split, np.random.default_rng([seed, number, 0]))
+        keep = _sample(split, max_rows, max_test_rows, np.random.default_rng([seed, number, 1]))
+        for task in _parts(corpus, domain, split, keep):
+            parts.setdefault(task.name, []).append(task)
+    return [_joined(tasks) for tasks in parts.values()]
+
+
+def _parts(corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndarray) -> Iterator[Task]:
+    for label in TASK_LABELS:
+        targets = getattr(corpus, label)
+        if targets is None:
+            continue
+        own = label == "sentiment" or corpus.corpus == DOMAIN
+        labels = {"intent": domain.intents, "emotion": domain.emotions, "sentiment": SENTIMENTS}[label]
+        labels = labels if own else tuple(corpus.labels[label])
+        targets = _renumbered(targets, tuple(corpus.labels.get(label, labels)), labels)
+        rows = keep[targets[keep].any(1) if targets.ndim == 2 else targets[keep] >= 0]
+        if len(rows) and len(labels) > 1:
+            name = label if own else f"{label}_{corpus.corpus}"
+            place = np.full(len(rows), corpus.corpus)
+            yield Task(name, label, labels, corpus.texts[rows], targets[rows], split[rows], place)
+
+
+def _renumbered(targets: np.ndarray, names: tuple[str, ...], labels: tuple[str, ...]) -> np.ndarray:
+    """Targets numbered by `names` -> numbered by `labels`; what is not among them has no label (-1)."""
+    if names == labels:
+        return targets
+    if targets.ndim == 2:
+        columns = [names.index(name) if name in names else -1 for name in labels]
+        padded = np.concatenate([targets, np.zeros((len(targets), 1), bool)], 1)
+        return padded[:, columns]
+    table = np.array([labels.index(name) if name in labels else -1 for name in names] + [-1], np.int32)
+    return table[targets]
+
+
+def _joined(tasks: list[Task]) -> Task:
+    first = tasks[0]
+    columns = (np.concatenate([getattr(t, name) for t in tasks]) for name in ("texts", "targets", "split", "corpus"))
+    return Task(first.name, first.label, first.labels, *columns)
+
+
+def _with_validation(split: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """A tenth of the training rows validates where no row does; a fifth is tested on where none is."""
+    split = split.astype("<U10").copy()
+    for missing, share in (("test", 5), ("validation", 10)):
+        train = np.flatnonzero(split == "train")
+        if not (split == missing).any() and len(train) >= share:
+            split[draw.choice(train, len(train) // share, replace=False)] = missing
+    return split
+
+
+def _sample(split: np.ndarray, max_rows: int, max_test_rows: int, draw: np.random.Generator) -> np.ndarray:
+    """Row numbers kept, in their order."""
+    kept = []
+    for name, most in (("train", max_rows), ("validation", max_test_rows), ("test", max_test_rows)):
+        rows = np.flatnonzero(split == name)
+        kept.append(rows if len(rows) <= most else draw.choice(rows, most, replace=False))
+    return np.sort(np.concatenate(kept))
+
+
+def main_labels(tasks: Sequence[Task]) -> dict[str, str]:
+    """Corpus -> the first of intent, sentiment and emotion that it has."""
+    main: dict[str, str] = {}
+    for task in sorted(tasks, key=lambda task: TASK_LABELS.index(task.label), reverse=True):
+        main |= dict.fromkeys(np.unique(task.corpus).tolist(), task.label)
+    return main
