@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 BATCH = 64  # rows per step
 PATIENCE = 5  # passes without likelier validation rows
 RESAMPLES = 300  # of an interval
+Figures = dict[str, dict[str, Any]]  # metric key -> value, ci95, over, n, split
 
 
 def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -> Head:
@@ -58,9 +59,7 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -
     return model.head
 
 
-def judge_head(
-    task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str, str], seed: int
-) -> dict[str, dict[str, Any]]:
+def judge_head(task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str, str], seed: int) -> Figures:
     """Figures on the test rows, corpus by corpus.
 
     Args:
