@@ -60,8 +60,8 @@ def find_python():
         if version and OLDEST <= version <= NEWEST:
             return python, version
     return stop(
-        f"expected Python 3.{OLDEST[1]} to 3.{NEWEST[1]}, got {sys.version_info[0]}.{sys.version_info[1]} and no other on "
-        "the path: install one (with its venv module), or say make PYTHON=/path/to/python3.12"
+        f"expected Python 3.{OLDEST[1]} to 3.{NEWEST[1]}, got {sys.version_info[0]}.{sys.version_info[1]} and no other "
+        "on the path: install one (with its venv module), or say make PYTHON=/path/to/python3.12"
     )
 
 
