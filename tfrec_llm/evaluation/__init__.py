@@ -1,0 +1,39 @@
+"""Judges: the protocol, baselines without training code of ours, intervals, and the report that programs read."""
+
+from tfrec_llm.evaluation.baselines import BASELINES, Builder
+from tfrec_llm.evaluation.figures import figures
+from tfrec_llm.evaluation.intervals import Comparison, Figure, paired_bootstrap, summarise
+from tfrec_llm.evaluation.protocol import Scorer, best, judge, select, top_items
+from tfrec_llm.evaluation.report import Entry, Report, entry, merge_report, read_report
+from tfrec_llm.evaluation.resources import Usage, measure, usage_entries
+from tfrec_llm.evaluation.run_info import run_info
+from tfrec_llm.evaluation.segments import Segment, segments
+from tfrec_llm.evaluation.table import format_table, print_table
+
+__all__ = [
+    "BASELINES",
+    "Builder",
+    "Comparison",
+    "Entry",
+    "Figure",
+    "Report",
+    "Scorer",
+    "Segment",
+    "Usage",
+    "best",
+    "entry",
+    "figures",
+    "format_table",
+    "judge",
+    "measure",
+    "merge_report",
+    "paired_bootstrap",
+    "print_table",
+    "read_report",
+    "run_info",
+    "segments",
+    "select",
+    "summarise",
+    "top_items",
+    "usage_entries",
+]

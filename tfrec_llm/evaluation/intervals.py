@@ -1,0 +1,91 @@
+"""Means with intervals: the bootstrap over users, seeded, for one figure and for the difference of two."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+CHUNK = 4_000_000  # resampled values held at a time
+
+
+class Figure(NamedTuple):
+    """A mean over users."""
+
+    value: float
+    ci95: tuple[float, float] | None  # None where one value gives no interval
+    n: int  # queries
+
+
+class Comparison(NamedTuple):
+    """The mean difference of two systems on the same users."""
+
+    difference: float
+    ci95: tuple[float, float] | None
+    p: float  # two-sided: how easily the resamples cross zero
+    n: int
+
+
+def summarise(values: np.ndarray, bootstrap: int = 1000, seed: int = 0) -> Figure:
+    """Mean and 95 % percentile interval of the bootstrap over users (Efron, 1979).
+
+    Args:
+      values: [R] one value per query, one query per user.
+      bootstrap: number of resamples.
+      seed: equal seeds give equal intervals.
+
+    Raises:
+      ValueError: no values, or one that is not finite.
+    """
+    values = _checked(values)
+    means = _resampled_means(values, bootstrap, seed)
+    return Figure(float(values.mean()), _interval(means, len(values)), len(values))
+
+
+def paired_bootstrap(a: np.ndarray, b: np.ndarray, bootstrap: int = 1000, seed: int = 0) -> Comparison:
+    """How much better `a` is than `b`, resampling users and keeping each user's two values together.
+
+    Args:
+      a: [R] values of one system.
+      b: [R] values of the other on the same queries.
+      bootstrap: number of resamples.
+      seed: equal seeds give equal answers.
+
+    Raises:
+      ValueError: different lengths, no values, or one that is not finite.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"expected two systems judged on the same queries, got {a.shape} and {b.shape} values.")
+    difference = _checked(a - b)
+    means = _resampled_means(difference, bootstrap, seed)
+    # the observed sample counts as one resample (Davison and Hinkley, 1997), so that p is never 0
+    tail = min((means <= 0).sum(), (means >= 0).sum())
+    p = min(1.0, 2 * (1 + int(tail)) / (1 + bootstrap))
+    return Comparison(float(difference.mean()), _interval(means, len(difference)), p, len(difference))
+
+
+def _checked(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(
+            f"expected at least one value, all finite, in an array [R], got shape {values.shape} with "
+            f"{int((~np.isfinite(values)).sum())} that are not finite; a figure without queries is left out."
+        )
+    return values
+
+
+def _resampled_means(values: np.ndarray, bootstrap: int, seed: int) -> np.ndarray:
+    """[bootstrap] means of resamples with replacement."""
+    generator = np.random.default_rng(seed)
+    size = max(1, CHUNK // len(values))
+    parts = []
+    for start in range(0, bootstrap, size):
+        count = min(size, bootstrap - start)
+        parts.append(values[generator.integers(len(values), size=(count, len(values)))].mean(axis=1))
+    return np.concatenate(parts)
+
+
+def _interval(means: np.ndarray, n: int) -> tuple[float, float] | None:
+    if n < 2:
+        return None
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
