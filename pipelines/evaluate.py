@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import arguments, judged, stages
-from tfrec_llm import serving, training
-from tfrec_llm.evaluation import report, resources
+from tfrec_llm import evaluation, serving, training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,15 +17,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     config, run = arguments.read(arguments.parser(__doc__).parse_args(argv))
     training.set_threads(config.train)
     dataset = stages.load_dataset(run)
-    with tempfile.TemporaryDirectory() as scratch, resources.measure() as used:
+    with tempfile.TemporaryDirectory() as scratch, evaluation.measure() as used:
         recommender = serving.load_recommender(config, dataset, run, Path(scratch))
         metrics = judged.all_figures(config, dataset, recommender)
-    metrics |= resources.entries("evaluate", used)
-    report.merge(
-        run / "metrics.json", metrics, dataset.protocol | {"seeds": [config.seed]}, resources.run_info(config.seed)
-    )
-    title = f"{run}: {config.evaluate.split}"
-    print(report.table(report.read(run / "metrics.json"), title=title))
+    metrics |= evaluation.usage_entries("evaluate", used)
+    protocol = {**dataset.protocol, "seeds": [config.seed]}
+    evaluation.merge_report(run / "metrics.json", metrics, protocol, evaluation.run_info(config.seed))
+    evaluation.print_table(evaluation.read_report(run / "metrics.json"))
     print(f"metrics: {run / 'metrics.json'}")
 
 

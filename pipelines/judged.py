@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfrec_llm import data, evaluation
 from tfrec_llm.config import Config
-from tfrec_llm.evaluation import report
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import rows as asked
 from tfrec_llm.types import Dataset, History, Queries
@@ -120,4 +119,5 @@ def _log_comparisons(tops: Mapping[str, np.ndarray], queries: Queries, config: C
     for key, other in values.items():
         if key.startswith("baseline.") or key == "behaviour":
             gap = evaluation.paired_bootstrap(values["system"], other, settings.bootstrap, config.seed)
-            log.info("system - %s: %s", key, report.difference(gap))
+            low, high = gap.ci95 or (float("nan"), float("nan"))
+            log.info("system - %s: %+.4f %s (95 %% %+.4f to %+.4f)", key, gap.difference, name, low, high)

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines import arguments
-from tfrec_llm import ranking, training
-from tfrec_llm.evaluation import report
+from tfrec_llm import evaluation, ranking, training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     training.set_threads(config.train)
     for world in config.simulate.worlds:
         metrics = ranking.simulate(config, world, run / "tensorboard" / "simulate")
-        report.merge(run / "metrics.json", metrics, protocol=None, run=None)
-    print(report.table(report.read(run / "metrics.json"), title=f"{run}: simulated", only="ranking."))
+        evaluation.merge_report(run / "metrics.json", metrics)
+    evaluation.print_table(evaluation.read_report(run / "metrics.json"))
 
 
 if __name__ == "__main__":

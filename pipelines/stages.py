@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from tfrec_llm import behaviour, data, fusion, ranking, retrieval, serving, text, training
+from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm.config import Config, to_table
 from tfrec_llm.data import sources
-from tfrec_llm.evaluation import report, resources
 from tfrec_llm.serving import rows as logged
+from tfrec_llm.training import files
 from tfrec_llm.types import Dataset, Rows
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
     if again != "all" and again not in ORDER:
         raise ValueError(f"STAGE: expected all or one of {', '.join(ORDER)}, got {again!r}.")
     training.set_threads(config.train)
-    training.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
+    files.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
     sources.fetch_all(sources.names_for(config))
     for name in ORDER[: ORDER.index(upto) + 1]:
         STAGES[name](config, run, again == name)
@@ -52,17 +52,27 @@ def _stage(
 ) -> str:
     """One measured stage: `build`'s metrics, seconds and peak memory go into metrics.json when it really ran.
 
-    A stage in two parts is named `stage/part`; both count for the stage.
+    A stage in two parts is named `stage/part`; both have their own seconds, and the stage has their sum.
     """
-    folder, _, part = name.rpartition("/")
 
     def measured(stage: training.Stage) -> None:
-        with resources.measure() as used:
+        with evaluation.measure() as used:
             metrics = build(stage) or {}
-        measurements = resources.entries(name.replace("/", "."), used)
-        report.merge(run / "metrics.json", {**metrics, **measurements}, protocol=None, run=None)
+        report = run / "metrics.json"
+        evaluation.merge_report(report, {**metrics, **evaluation.usage_entries(name.replace("/", "."), used)})
+        _add_up(report, name.partition("/")[0])
 
-    return training.run_stage(run / folder, part, inputs, measured, force=force)
+    return training.run_stage(run, name, inputs, measured, force=force)
+
+
+def _add_up(report: Path, stage: str) -> None:
+    """Seconds of a stage from those of its parts (their sum), and its peak memory (their largest)."""
+    known = evaluation.read_report(report)["metrics"]
+    for measure, join in (("seconds", sum), ("peak_memory_gb", max)):
+        parts = [entry["value"] for key, entry in known.items() if key.startswith(f"{measure}.{stage}.")]
+        if parts:
+            entry = evaluation.entry(join(parts), 1, "train", over="seeds")
+            evaluation.merge_report(report, {f"{measure}.{stage}": entry})
 
 
 def _inputs(config: Config, *sections: str, **more: Any) -> dict[str, Any]:
@@ -88,7 +98,7 @@ _COUNTS = ("dataset", "users", "items", "interactions")
 def _own_files(config: Config) -> dict[str, str]:
     """Hashes of the user's own files, so that a changed file is a changed input."""
     named = (config.data.interactions, config.data.items, config.data.users, config.data.utterances)
-    return {path: training.file_hash(Path(path)) for path in named if path and Path(path).exists()}
+    return {path: files.sha256(path) for path in named if path and Path(path).exists()}
 
 
 def train_text(config: Config, run: Path, force: bool) -> None:
@@ -146,7 +156,7 @@ def train_fusion(config: Config, run: Path, force: bool) -> None:
         path = serving.load_signal_path(config, dataset, run)
         logged.save_rows(logged.build_rows(path, dataset, logged.half_b(path, dataset, config), config), stage.folder)
 
-    before = training.stage_fingerprint(run / "retrieval", "blend")
+    before = training.stage_fingerprint(run, "retrieval/blend")
     inputs = _inputs(config, "retrieval", "export", "evaluate", blend=before)
     made = _stage(run, "fusion/rows", inputs, rows, force)
     _stage(
@@ -166,7 +176,7 @@ def train_ranking(config: Config, run: Path, force: bool) -> None:
         context = fusion.contexts(fusion.load(config, run / "fusion" / "context"), rows)
         return ranking.train(config, load_dataset(run).domain, rows, np.asarray(context), stage)
 
-    before = training.stage_fingerprint(run / "fusion", "context")
+    before = training.stage_fingerprint(run, "fusion/context")
     _stage(run, "ranking", _inputs(config, "ranking", "train", context=before), build, force)
 
 
@@ -184,11 +194,11 @@ def export(config: Config, run: Path, force: bool) -> None:
         log.info("export: version %d is up to date in %s", newest, folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with resources.measure() as used:
+    with evaluation.measure() as used:
         recommender = serving.load_recommender(config, dataset, run, folder)
         version = serving.export(recommender, folder, config.export)
-    training.write_json(note, made_from)
-    report.merge(run / "metrics.json", resources.entries("export", used), protocol=None, run=None)
+    files.write_json(note, made_from)
+    evaluation.merge_report(run / "metrics.json", evaluation.usage_entries("export", used))
     log.info("export: %s", version)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines import arguments, stages
-from tfrec_llm.evaluation import report
+from tfrec_llm import evaluation
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     config, run = arguments.read(options)
     stages.run_stages(config, run, again=options.stage)
-    print(report.table(report.read(run / "metrics.json"), title=f"{run}: trained"))
+    evaluation.print_table(evaluation.read_report(run / "metrics.json"))
     print(f"export: {run / 'export'}    next: make eval CONFIG={options.config}")
 
 
