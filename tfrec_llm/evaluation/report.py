@@ -121,8 +121,9 @@ def _check_entry(key: str, value: Any) -> None:
     if not isinstance(value, dict) or set(value) != FIELDS:
         raise ValueError(f"metrics: {key}: expected an object with {', '.join(sorted(FIELDS))}, got {_short(value)}.")
     interval = value["ci95"]
-    numbers = [value["value"]] if interval is None else [value["value"], *_as_list(interval)]
-    if not all(type(v) in (int, float) and math.isfinite(v) for v in numbers) or len(numbers) not in (1, 3):
+    ends = [] if interval is None else interval
+    shaped = interval is None or (isinstance(interval, list) and len(interval) == 2)
+    if not shaped or not all(type(v) in (int, float) and math.isfinite(v) for v in (value["value"], *ends)):
         raise ValueError(
             f"metrics: {key}: expected a finite value and ci95 of [low, high] or null, got {_short(value)}; "
             "a metric that was not computed is left out."
@@ -133,10 +134,6 @@ def _check_entry(key: str, value: Any) -> None:
         raise ValueError(f"metrics: {key}: expected over = users or seeds and n of at least 1, got {_short(value)}.")
     if not isinstance(value["split"], str) or not value["split"]:
         raise ValueError(f"metrics: {key}: expected the name of a split, got {value['split']!r}.")
-
-
-def _as_list(value: Any) -> list:
-    return value if isinstance(value, list) else [None]
 
 
 def _short(value: Any) -> str:
