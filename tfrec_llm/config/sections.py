@@ -21,7 +21,7 @@ class Data:
     )
     test_days: int = setting(28, "first_basket: length in days of the test and of the validation period", low=1)
     min_item_count: int = setting(5, "items with fewer events are dropped", low=1)
-    min_user_count: int = setting(3, "users with fewer events are only trained on, never asked", low=1)
+    min_user_count: int = setting(3, "last_item: users with fewer events are only trained on, never asked", low=1)
     max_users: int = setting(0, "keep so many users, chosen by a hash of the id; 0 keeps all", low=0)
     shuffle_ties: bool = setting(False, "break ties in time by the seed instead of the file's order")
     utterances_share: float = setting(0.5, "share of half B's training rows that carry an utterance", low=0, high=1)
@@ -131,6 +131,7 @@ class Ranking:
     slate: int = setting(10, "n, items shown", low=1)
     exploration_floor: float = setting(0.02, "share of uniform exploration over the first explore_top", low=0, high=1)
     explore_top: int = setting(50, "candidates that the floor explores", low=1)
+    replay_exploration: float = setting(0.3, "the floor's share while the agent replays logged rows", low=0, high=1)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,34 @@
-"""Raw files -> interactions, catalogue, utterances, splits: the nouns that every later stage reads."""
+"""Raw files -> interactions, catalogue, utterances, splits: the nouns that every later stage reads.
 
-from tfrec_llm.data.domains import domain_names, load_domain
+Names are loaded when they are first used, so that reading a domain does not import TensorFlow.
+"""
 
-__all__ = ["domain_names", "load_domain"]
+import importlib
+from typing import Any
+
+_PLACES = {
+    "CORPORA": "corpora",
+    "DATASETS": "datasets",
+    "SourceError": "archives",
+    "cache_dir": "archives",
+    "domain_names": "domains",
+    "domain_utterances": "utterances",
+    "emotion_words": "emotions",
+    "histories": "history",
+    "load_dataset": "datasets",
+    "load_domain": "domains",
+    "names_for": "archives",
+    "read_dataset": "storage",
+    "sequence_batches": "pipeline",
+    "synthesise": "utterances",
+    "training_sequences": "pipeline",
+    "write_dataset": "storage",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

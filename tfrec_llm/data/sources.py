@@ -72,7 +72,7 @@ def read_members(name: str, members: Iterable[str]) -> dict[str, bytes]:
     missing = [member for member in wanted if member not in found]
     if missing:
         raise SourceError(f"{path}: expected members {', '.join(missing)}, got none; check data/sources.lock.")
-    return found
+    return {member: found[member] for member in wanted}
 
 
 def _read_zip(path: Path, members: tuple[str, ...]) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def _read_tar(path: Path, members: tuple[str, ...]) -> dict[str, bytes]:
                     found[member] = opened.extractfile(info).read()
             if len(found) == len(members):
                 break
-    return found
+    return {member: found[member] for member in wanted}
 
 
 def _matches(inner: str, member: str) -> bool:

@@ -1,0 +1,101 @@
+"""Settings -> Dataset: loader, filters, vocabulary, split, protocol.
+
+This is what `prepare` calls. A data set is one loader file and one line in `DATASETS`.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from tfrec_llm.config import ConfigError, Data
+from tfrec_llm.data import complete_journey, movielens_1m, movielens_100k, synthetic
+from tfrec_llm.data.domains import load_domain
+from tfrec_llm.data.filters import drop_duplicates, frequent_items, refuse_too_small, sample_users
+from tfrec_llm.data.protocol import describe_protocol
+from tfrec_llm.data.raw import RawData
+from tfrec_llm.data.split import DAY, find_visits, first_basket, last_item
+from tfrec_llm.data.vocabulary import index_interactions, keep_rows, make_catalogue
+from tfrec_llm.types import UNKNOWN, Catalogue, Dataset, Domain, Interactions, Split
+
+log = logging.getLogger(__name__)
+
+DATASETS: dict[str, Callable[[Data, int], RawData]] = {
+    "movielens_1m": movielens_1m.load,
+    "movielens_100k": movielens_100k.load,
+    "complete_journey": complete_journey.load,
+    "synthetic": synthetic.load,
+}
+
+
+def load_dataset(settings: Data, seed: int) -> Dataset:
+    """Reads, filters, indexes and splits one source.
+
+    Args:
+      settings: the section [data] of a config.
+      seed: of ties (with data.shuffle_ties) and of synthetic data.
+
+    Raises:
+      ConfigError: no such source.
+      ValueError: the data cannot be used; the message names file, column, rows and what to do.
+    """
+    if settings.source not in DATASETS:
+        raise ConfigError(f"data.source: expected one of {', '.join(sorted(DATASETS))}, got {settings.source!r}.")
+    domain = load_domain(settings.domain)
+    raw = DATASETS[settings.source](settings, seed)
+    events = sample_users(drop_duplicates(raw.interactions), settings.max_users)
+    return assemble(dataclasses.replace(raw, interactions=events), domain, settings, seed)
+
+
+def assemble(raw: RawData, domain: Domain, settings: Data, seed: int) -> Dataset:
+    """Vocabulary, split and protocol of a source whose events were filtered.
+
+    Args:
+      raw: events and items.
+      domain: the kind of business.
+      settings: which protocol and how rare an item may be.
+      seed: of shuffled ties.
+    """
+    events, counted, periods = raw.interactions, raw.interactions, None
+    if settings.protocol == "first_basket":
+        last = int(events["timestamp"].max())
+        periods = (last - 2 * settings.test_days * DAY, last - settings.test_days * DAY)
+        counted = events[events["timestamp"] < periods[1]]
+    item_ids = frequent_items(counted["item_id"], settings.min_item_count)
+    refuse_too_small(events["user_id"].unique(), item_ids, settings.min_item_count)
+    everything = index_interactions(
+        events, item_ids, domain, np.random.default_rng(seed) if settings.shuffle_ties else None
+    )
+    interactions = keep_rows(everything, everything.item != UNKNOWN)
+    split = _split(everything, interactions, periods, settings.min_user_count)
+    catalogue = make_catalogue(raw.items, item_ids)
+    if raw.value_is_price:
+        catalogue = _with_prices(catalogue, interactions, split)
+    protocol = describe_protocol(settings, domain, interactions, catalogue, split)
+    log.info("%(dataset)s: %(users)d users, %(items)d items, %(interactions)d events; %(split)s", protocol)
+    return Dataset(settings.source, domain, interactions, catalogue, split, protocol)
+
+
+def _split(
+    everything: Interactions, interactions: Interactions, periods: tuple[int, int] | None, min_user_count: int
+) -> Split:
+    """The protocol's split; `periods` are the first seconds of validation and test, None for last_item."""
+    if periods is None:
+        return last_item(interactions, min_user_count)
+    validation, test = periods
+    return first_basket(
+        interactions,
+        validation=find_visits(everything, validation, test),
+        test=find_visits(everything, test, np.iinfo(np.int64).max),
+    )
+
+
+def _with_prices(catalogue: Catalogue, interactions: Interactions, split: Split) -> Catalogue:
+    """Unknown prices become the median of what was paid in training events."""
+    paid = pd.Series(interactions.value[split.train]).groupby(interactions.item[split.train]).median()
+    price = catalogue.price.copy()
+    unknown = np.isnan(price[paid.index])
+    price[paid.index[unknown]] = paid[unknown]
+    return dataclasses.replace(catalogue, price=price)

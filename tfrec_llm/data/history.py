@@ -1,0 +1,26 @@
+"""Histories of queries as padded arrays: what the models are given when they are asked."""
+
+import numpy as np
+
+from tfrec_llm.types import History, Interactions, Queries
+
+
+def histories(interactions: Interactions, queries: Queries, rows: np.ndarray, max_length: int) -> History:
+    """The newest events before each query.
+
+    Args:
+      interactions: the events that `queries` points into.
+      queries: R questions.
+      rows: [B] which of them.
+      max_length: T.
+
+    Returns:
+      item, event [B, T] int32 and time [B, T] int64, oldest first, padded on the right with 0.
+    """
+    end = queries.end[rows]  # [B]
+    length = np.minimum(end - queries.begin[rows], max_length)  # [B]
+    step = np.arange(max_length)  # [T]
+    present = step < length[:, None]  # [B, T]
+    index = np.where(present, (end - length)[:, None] + step, 0)  # [B, T]
+    columns = (interactions.item, interactions.event, interactions.time)
+    return History(*(np.where(present, column[index], 0).astype(column.dtype) for column in columns))

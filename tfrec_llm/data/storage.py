@@ -1,0 +1,128 @@
+"""A Dataset on the disk: what `prepare` leaves behind and every other stage starts from.
+
+dataset.json (name, domain, protocol, user ids), catalogue.json, events.npz, split.npz. Equal datasets give equal
+bytes; no pickle anywhere.
+"""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.data.protocol import check_dataset
+from tfrec_llm.types import Catalogue, Dataset, Domain, Interactions, Queries, Split
+
+_EVENTS = ("user", "item", "time", "event", "value")
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Writes a dataset into an existing folder.
+
+    Args:
+      dataset: what to keep.
+      folder: where; a stage's own folder, which its caller swaps in when all is written.
+    """
+    facts = {
+        "name": dataset.name,
+        "domain": dataclasses.asdict(dataset.domain),
+        "protocol": dict(dataset.protocol),
+        "user_ids": dataset.interactions.user_ids.tolist(),
+    }
+    catalogue = dataset.catalogue
+    items = {
+        "item_ids": catalogue.item_ids.tolist(),
+        "titles": catalogue.titles.tolist(),
+        "texts": catalogue.texts.tolist(),
+        "attributes": dict(catalogue.attributes),
+    }
+    _write_json(folder / "dataset.json", facts)
+    _write_json(folder / "catalogue.json", items)
+    events = {name: getattr(dataset.interactions, name) for name in _EVENTS}
+    np.savez_compressed(folder / "events.npz", **events, price=catalogue.price, available=catalogue.available)
+    split = dataset.split
+    arrays = {"train": split.train, "half_b": split.half_b, "stop_b": split.stop_b}
+    for part in ("validation", "test"):
+        arrays |= {f"{part}.{name}": value for name, value in vars(getattr(split, part)).items()}
+    np.savez_compressed(folder / "split.npz", **arrays)
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Reads what `write_dataset` wrote.
+
+    Args:
+      folder: its folder.
+
+    Raises:
+      ValueError: a file is missing or damaged, or the events are not those of the protocol.
+    """
+    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
+    events, split = _read_arrays(folder / "events.npz"), _read_arrays(folder / "split.npz")
+    try:
+        dataset = _compose(facts, items, events, split)
+        check_dataset(dataset)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
+        ) from error
+    return dataset
+
+
+def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
+    return Dataset(
+        name=facts["name"],
+        domain=Domain(**_tuples(facts["domain"])),
+        interactions=Interactions(*(events[name] for name in _EVENTS), user_ids=np.array(facts["user_ids"], dtype=str)),
+        catalogue=Catalogue(
+            **{name: np.array(items[name], dtype=str) for name in ("item_ids", "titles", "texts")},
+            attributes=_tuples(items["attributes"]),
+            price=events["price"],
+            available=events["available"],
+        ),
+        split=Split(
+            train=split["train"],
+            validation=_queries(split, "validation"),
+            half_b=split["half_b"],
+            stop_b=split["stop_b"],
+            test=_queries(split, "test"),
+        ),
+        protocol=facts["protocol"],
+    )
+
+
+def _queries(arrays: Mapping[str, np.ndarray], part: str) -> Queries:
+    return Queries(**{field.name: arrays[f"{part}.{field.name}"] for field in dataclasses.fields(Queries)})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at any depth."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list) else value
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, separators=(",", ":"))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: expected a file, got none; run `make data` again.") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got a damaged file ({error}); run `make data` again.") from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: expected a file, got none; run `make data` again.") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{path}: expected arrays, got a damaged file ({error}); run `make data` again.") from error
