@@ -90,7 +90,7 @@ def _read_tar(path: Path, members: tuple[str, ...]) -> dict[str, bytes]:
                     found[member] = opened.extractfile(info).read()
             if len(found) == len(members):
                 break
-    return {member: found[member] for member in wanted}
+    return found
 
 
 def _matches(inner: str, member: str) -> bool:
