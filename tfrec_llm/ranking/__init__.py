@@ -18,7 +18,7 @@ _HOMES = {
     "load": "stage",
     "WORLDS": "environments",
     "simulate": "simulation",
-    "simulate_all": "simulation",
+    "simulate_agent": "simulation",
     "slate_feedback": "replay",
 }
 __all__ = sorted(_HOMES)

@@ -1,0 +1,58 @@
+"""The agents by name, and the contract that each of them keeps.
+
+This is the one place that says what to do where TF-Agents is missing.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from tfrec_llm.config import Component, choose
+from tfrec_llm.ranking.exploration import Rule
+from tfrec_llm.types import Candidates, SlateFeedback
+
+try:
+    from tfrec_llm.ranking.network import AgentShape
+    from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
+        raise
+    raise ImportError(
+        f"expected TF-Agents for the ranking agents, and {error.name} is missing. Its own pins break the rest of the "
+        "stack, so install it as the README says: "
+        "pip install --no-deps -r requirements.lock && pip install --no-deps ."
+    ) from error
+
+
+class Agent(Protocol):
+    """What every line of AGENTS builds: a tf.Module that scores in graph and learns from slates."""
+
+    rule: Rule  # how it explores; the shared sampler fills the slates
+    shape: AgentShape
+    network: tf.keras.layers.Layer  # holds every weight that `scores` reads
+
+    def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
+        """[B, C] and [B, K] candidates -> [B, K] predicted rewards."""
+
+    def train(self, feedback: SlateFeedback) -> tf.Tensor:
+        """One step on a batch of slates; the loss before it."""
+
+
+AGENTS: Mapping[str, tuple[type, Any]] = {
+    "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
+}
+
+
+def build_agent(component: Component, shape: AgentShape) -> Agent:
+    """An untrained agent.
+
+    Args:
+      component: `ranking.agent` of the config.
+      shape: what it is built for.
+
+    Raises:
+      ConfigError: no such agent, or settings that do not fit it.
+    """
+    settings, builder = choose(AGENTS, component, "ranking.agent")
+    return builder(settings, shape)

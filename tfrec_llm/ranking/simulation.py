@@ -1,0 +1,134 @@
+"""An agent meets a world: shows one item to each user, is told the reward and learns, round after round, in graph."""
+
+import logging
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrec_llm.config import Component, Config, choose
+from tfrec_llm.evaluation import entry
+from tfrec_llm.ranking.agents import Agent, build_agent
+from tfrec_llm.ranking.environments import WORLDS, World
+from tfrec_llm.ranking.exploration import fill_slate
+from tfrec_llm.ranking.network import AgentShape
+from tfrec_llm.types import Candidates, SlateFeedback
+
+_log = logging.getLogger(__name__)
+_CHUNK = 50  # rounds in one call of the graph
+
+
+class Simulation(NamedTuple):
+    """What came of it, round by round; everything but `per_second` is a mean over the round's users."""
+
+    reward: np.ndarray  # [rounds] expected reward of what the agent showed
+    random: np.ndarray  # [rounds] expected reward of an item chosen at random
+    optimum: np.ndarray  # [rounds] expected reward of the best item
+    per_second: float  # interactions, with learning, the first call (tracing) left out where there are more
+
+    @property
+    def regret(self) -> np.ndarray:
+        """[rounds] what the best items would have brought above the agent's."""
+        return self.optimum - self.reward
+
+
+def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: int) -> Simulation:
+    """Lets an agent learn in a world.
+
+    Args:
+      world: see `environments`.
+      agent: is trained in place.
+      users: per round.
+      rounds: how many.
+      seed: decides users and draws.
+    """
+    play = play_function(world, agent, users)
+    chunks, seconds = [], []
+    with tqdm(total=rounds, desc=f"simulate {agent.name}", unit="round", leave=False) as bar:
+        for first in range(0, rounds, _CHUNK):
+            count = min(_CHUNK, rounds - first)
+            begin = time.perf_counter()
+            chunks.append([part.numpy() for part in play(tf.constant(first), tf.constant(count), tf.constant(seed))])
+            seconds.append((time.perf_counter() - begin) / count)
+            bar.update(count)
+    curves = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+    return Simulation(*curves, users / float(np.median(seconds[1:] or seconds)))
+
+
+def play_function(world: World, agent: Agent, users: int) -> tf.types.experimental.PolymorphicFunction:
+    """Some rounds in graph.
+
+    Returns:
+      A tf.function: first round, number of rounds, seed -> mean rewards of agent, random and optimum, [rounds] each.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def play(first: tf.Tensor, count: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        curves = [tf.TensorArray(tf.float32, count) for _ in range(3)]
+        for i in tf.range(count):
+            means = play_round(world, agent, users, tf.stack([seed, first + i]))
+            curves = [curve.write(i, mean) for curve, mean in zip(curves, means, strict=True)]
+        return tuple(curve.stack() for curve in curves)
+
+    return play
+
+
+def play_round(world: World, agent: Agent, users: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """One item for each user, one step of learning; returns mean expected rewards of agent, random and optimum."""
+    seeds = tf.random.split(seed, 3, alg="philox")
+    context, features, expected = world.observe(users, seeds[0])
+    allowed = tf.ones_like(expected, tf.bool)
+    candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), features, allowed)
+    numbers, never = tf.random.stateless_uniform([users, 1], seeds[1], alg="philox"), tf.zeros([users], tf.bool)
+    scores = agent.scores(context, candidates)
+    draw = fill_slate(scores, allowed, 1, agent.rule, 0.0, world.num_actions, numbers, never)
+    shown = tf.gather(expected, draw.positions, batch_dims=1)  # [B, 1]
+    reward = world.reward(shown, seeds[2])
+    agent.train(SlateFeedback(context, features, draw.positions, reward, draw.propensities))
+    return tf.reduce_mean(shown), tf.reduce_mean(expected), tf.reduce_mean(tf.reduce_max(expected, axis=1))
+
+
+def simulate(config: Config, world: str, logs: Path) -> dict[str, dict]:
+    """The config's agent in one world, by name.
+
+    Args:
+      config: `simulate`, `ranking.agent` and `seed` are read.
+      world: a name in WORLDS.
+      logs: TensorBoard folder for the curves.
+
+    Returns:
+      Metric key -> entry: reward and regret over the last tenth of the rounds, of the agent and of random.
+
+    Raises:
+      ConfigError: no such world or agent.
+    """
+    settings, builder = choose(WORLDS, Component(world), "simulate.worlds")
+    place, name = builder(settings, config.seed), config.ranking.agent.name
+    agent = build_agent(
+        config.ranking.agent,
+        AgentShape(place.context_dim, place.feature_dim, place.num_actions, prior=-1, seed=config.seed),
+    )
+    result = simulate_agent(place, agent, config.simulate.users, config.simulate.rounds, config.seed)
+    _log.info("simulate: %s in %s: %.0f interactions/s", name, world, result.per_second)
+    print(f"{name} in {world}: {result.per_second:,.0f} interactions/s with learning")
+    _write_curves(result, logs / world / name)
+    last = slice(-max(len(result.reward) // 10, 1), None)
+    metrics = {}
+    for who, reward in ((name, result.reward), ("random", result.random)):
+        count = config.simulate.users * len(reward[last])
+        metrics[f"ranking.{world}.{who}.reward"] = entry(reward[last].mean(), count, "simulation")
+        regret = (result.optimum - reward)[last].mean()
+        metrics[f"ranking.{world}.{who}.regret"] = entry(regret, count, "simulation")
+    return metrics
+
+
+def _write_curves(result: Simulation, logs: Path) -> None:
+    writer = tf.summary.create_file_writer(str(logs))
+    with writer.as_default():
+        for number, (reward, regret) in enumerate(zip(result.reward, result.regret, strict=True)):
+            tf.summary.scalar("reward", reward, step=number)
+            tf.summary.scalar("regret", regret, step=number)
+    writer.close()
