@@ -7,7 +7,6 @@ goes on where it was; a piece that cannot be read counts as absent.
 
 import hashlib
 import logging
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -117,11 +116,11 @@ def _read(folder: Path, keys: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndar
     vectors, known = np.zeros((len(keys), dim), np.float32), np.zeros(len(keys), bool)
     for path in sorted(folder.glob("*.npz")):
         try:
-            with np.load(path, allow_pickle=False) as piece:
-                have, values = piece["keys"], piece["vectors"]
+            piece = files.read_npz(path)
+            have, values = piece["keys"], piece["vectors"]
             if values.shape != (len(have), dim) or not np.isfinite(values).all():
                 raise ValueError(f"vectors of shape {values.shape}")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError) as error:
             log.warning("%s cannot be read (%s): its texts are encoded again.", path, error)
             continue
         place = np.minimum(np.searchsorted(keys, have), len(keys) - 1)

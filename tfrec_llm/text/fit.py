@@ -1,7 +1,8 @@
 """One head trained on frozen vectors, and judged on each corpus that it learnt from."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,12 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -
     train, held = task.split == "train", task.split == "validation"
     if not held.any():  # too few rows to hold some out
         held = train
+    batches = _batches(task, embeddings, train, config.seed)
     compute = training.choose_compute(
         lambda choice: _model(task, embeddings, config, choice),
-        next(iter(_batches(task, embeddings, train, config.seed))),
-        config.train,
-        stage="text",
-        cache=stage.work.parent / "compute.json" if stage.work.parent.exists() else None,
+        next(iter(batches(0))),
+        replace(config.train, precision="float32"),  # a head is too small to gain by less
+        stage="text head",
     )
     model = _model(task, embeddings, config, compute)
 
@@ -47,7 +48,7 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -
 
     training.fit(
         model,
-        _batches(task, embeddings, train, config.seed),
+        batches,
         stage=_part(stage, task.name),
         epochs=config.text.epochs,
         validate=validate,
@@ -106,14 +107,20 @@ def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute)
     return HeadModel(head, config.text.learning_rate, compute.jit_compile)
 
 
-def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, seed: int) -> tf.data.Dataset:
-    targets = task.targets[rows]
+def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[int], tf.data.Dataset]:
+    """Pass number -> (embedding, target, row weight) in an order of its own."""
+    embeddings, targets = embeddings[rows], task.targets[rows]
     if task.multi_label:
         targets, weights = targets.astype(np.float32), np.ones(len(targets), np.float32)
     else:
         weights = row_weights(targets, len(task.labels))
-    rows = tf.data.Dataset.from_tensor_slices((embeddings[rows], targets, weights))
-    return rows.shuffle(len(targets), seed=seed).batch(BATCH).prefetch(1)
+
+    def one_pass(number: int) -> tf.data.Dataset:
+        order = np.random.default_rng([seed, number]).permutation(len(targets))
+        columns = (embeddings[order], targets[order], weights[order])
+        return tf.data.Dataset.from_tensor_slices(columns).batch(BATCH).prefetch(1)
+
+    return one_pass
 
 
 def _part(stage: Stage, name: str) -> Stage:

@@ -1,9 +1,7 @@
 """What the later stages and the export see of the text stage: utterance -> TextSignals. I(X) of the article."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import training
@@ -11,6 +9,7 @@ from tfrec_llm.config import Config, choose
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS
 from tfrec_llm.text.heads import Head
+from tfrec_llm.training import files
 from tfrec_llm.types import ItemVectors, TextSignals
 
 SIGNALS = ("intent", "emotion", "sentiment")
@@ -74,9 +73,8 @@ def load(config: Config, folder: Path) -> TextModel:
       ValueError: the folder does not fit the config; the message says how to train again.
     """
     settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
-    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    with np.load(folder / "item_vectors.npz", allow_pickle=False) as stored:
-        items = ItemVectors(stored["text"], None, None, None, stored["present"])
+    labels, stored = files.read_json(folder / "labels.json"), files.read_npz(folder / "item_vectors.npz")
+    items = ItemVectors(stored["text"], None, None, None, stored["present"])
     encoder = builder(settings)
     if items.text.shape[1] != encoder.dim:
         raise ValueError(
