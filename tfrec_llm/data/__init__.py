@@ -9,6 +9,8 @@ from typing import Any
 _PLACES = {
     "CORPORA": "corpora",
     "DATASETS": "datasets",
+    "EMOTIONS": "emotions",
+    "SENTIMENTS": "texts",
     "SourceError": "archives",
     "cache_dir": "archives",
     "domain_names": "domains",
@@ -19,9 +21,11 @@ _PLACES = {
     "load_domain": "domains",
     "names_for": "archives",
     "read_dataset": "storage",
+    "read_utterances": "labels_file",
     "sequence_batches": "pipeline",
     "synthesise": "utterances",
     "training_sequences": "pipeline",
+    "weak_emotion": "emotions",
     "write_dataset": "storage",
 }
 

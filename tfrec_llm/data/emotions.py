@@ -1,0 +1,162 @@
+"""Words that carry an emotion, in English and Chinese, and weak labels made of them.
+
+Place in the flow: no corpus at hand has sentences with emotions, so real review text is labelled weakly by these words.
+Such labels are a rule's opinion: agreement with them is called agreement, never accuracy.
+"""
+
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfrec_llm.data import sources
+
+EMOTIONS = ("neutral", "joy", "love", "surprise", "anger", "sadness", "fear", "disgust")
+NRC = "nrclex/data/nrc_en.json"
+DUTIR = "cntext/io/data/zh_common_DUTIR.yaml"
+# Trust and the DUTIR class of affection and praise both become love; anticipation has no counterpart and is left out.
+NRC_NAMES: Mapping[str, str | None] = {
+    "anger": "anger",
+    "anticipation": None,
+    "disgust": "disgust",
+    "fear": "fear",
+    "joy": "joy",
+    "sadness": "sadness",
+    "surprise": "surprise",
+    "trust": "love",
+    "positive": None,
+    "negative": None,
+}
+DUTIR_NAMES: Mapping[str, str] = {
+    "乐": "joy",
+    "好": "love",
+    "怒": "anger",
+    "哀": "sadness",
+    "惧": "fear",
+    "恶": "disgust",
+    "惊": "surprise",
+}
+_NEGATORS = {
+    "en": frozenset(("not", "no", "never", "without", "hardly", "nothing", "cannot", "neither", "nor")),
+    "zh": frozenset(("不", "没", "无", "别", "未", "非", "勿")),
+}
+_REACH = {"en": 3, "zh": 2}  # how many words (characters in Chinese) before an emotion word a negation is looked for
+Words = Mapping[str, frozenset[str]]
+
+
+def emotion_words(language: str) -> dict[str, frozenset[str]]:
+    """Word -> its emotions, names of `EMOTIONS` without neutral.
+
+    Args:
+      language: "en" (NRC, from the archive nrclex) or "zh" (DUTIR, from cntext).
+
+    Raises:
+      ValueError: another language.
+    """
+    _check_language(language)
+    return dict(_words_of(language))
+
+
+def weak_emotion(texts: Sequence[str], language: str, words: Words | None = None) -> np.ndarray:
+    """The emotion that most words of each text carry; a negated word does not count.
+
+    Args:
+      texts: [R].
+      language: "en" or "zh".
+      words: by default `emotion_words(language)`.
+
+    Returns:
+      [R] int32 positions in `EMOTIONS`; -1 where no word counts or two emotions are level. A word with several
+      emotions gives each of them an equal part of its one vote.
+    """
+    _check_language(language)
+    words = _words_of(language) if words is None else words
+    find = _english_hits if language == "en" else functools.partial(_chinese_hits, sizes=_sizes(words))
+    return np.array([_winner(find(text, words), words) for text in texts], dtype=np.int32)
+
+
+def parse_nrc(content: bytes) -> dict[str, frozenset[str]]:
+    """A JSON object: word -> names of NRC classes."""
+    table = json.loads(content)
+    named = {word: frozenset(NRC_NAMES[name] for name in names) - {None} for word, names in table.items()}
+    return {word.casefold(): emotions for word, emotions in named.items() if emotions}
+
+
+def parse_dutir(content: bytes) -> dict[str, frozenset[str]]:
+    """The `Dictionary:` part of a YAML file: a class in each indented key, a word in each dash below it."""
+    table: dict[str, set[str]] = {}
+    inside, emotion = False, ""
+    for line in content.decode("utf-8").splitlines():
+        entry = line.strip()
+        if not line.startswith((" ", "-")):
+            inside = entry == "Dictionary:"
+        elif inside and entry.endswith(":") and not entry.startswith("-"):
+            emotion = DUTIR_NAMES[entry[:-1]]
+        elif inside and entry.startswith("- "):
+            table.setdefault(entry[2:].strip().strip("'\""), set()).add(emotion)
+    return {word: frozenset(emotions) for word, emotions in table.items() if word}
+
+
+@functools.cache
+def _words_of(language: str) -> dict[str, frozenset[str]]:
+    if language == "en":
+        return parse_nrc(sources.read_member("nrclex", NRC))
+    return parse_dutir(sources.read_member("cntext", DUTIR))
+
+
+def _check_language(language: str) -> None:
+    if language not in _NEGATORS:
+        raise ValueError(f"expected the language 'en' or 'zh', got {language!r}.")
+
+
+def _english_hits(text: str, words: Words) -> list[str]:
+    """Emotion words that no negation among the three words before them, in the same clause, takes back."""
+    hits = []
+    for clause in re.split(r"[.,;:!?()\n]|\bbut\b", text.casefold().replace("’", "'")):
+        tokens = re.findall(r"[a-z]+(?:'[a-z]+)?", clause)
+        negated = [token in _NEGATORS["en"] or token.endswith("n't") for token in tokens]
+        for place, token in enumerate(tokens):
+            if token in words and not any(negated[max(0, place - _REACH["en"]) : place]):
+                hits.append(token)
+    return hits
+
+
+def _chinese_hits(text: str, words: Words, sizes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Longest words first, from left to right; a negation in the two characters before a word takes it back.
+
+    Words of one character are too ambiguous without a segmenter and are left out.
+    """
+    hits, place, end = [], 0, 0
+    while place < len(text):
+        fitting = sizes.get(text[place : place + 2], ())
+        size = next((size for size in fitting if text[place : place + size] in words), 0)
+        if size:
+            before = text[max(end, place - _REACH["zh"]) : place]
+            if not _NEGATORS["zh"] & set(before):
+                hits.append(text[place : place + size])
+            end = place + size
+        place += max(size, 1)
+    return hits
+
+
+def _sizes(words: Words) -> dict[str, tuple[int, ...]]:
+    """First two characters -> lengths of the words that begin so, longest first."""
+    sizes: dict[str, set[int]] = {}
+    for word in words:
+        if len(word) > 1:
+            sizes.setdefault(word[:2], set()).add(len(word))
+    return {begin: tuple(sorted(lengths, reverse=True)) for begin, lengths in sizes.items()}
+
+
+def _winner(hits: Sequence[str], words: Words) -> int:
+    votes: Counter[str] = Counter()
+    for word in hits:
+        for emotion in words[word]:
+            votes[emotion] += 1 / len(words[word])
+    ranked = sorted(votes.values(), reverse=True)
+    if not ranked or (len(ranked) > 1 and ranked[0] - ranked[1] < 1e-9):
+        return -1
+    return EMOTIONS.index(max(votes, key=votes.__getitem__))

@@ -1,0 +1,58 @@
+"""Labelled sentences of a user's own: the file that `data.utterances` names."""
+
+import numpy as np
+import pandas as pd
+
+from tfrec_llm.config import Data
+from tfrec_llm.data.tables import Table, read_table
+from tfrec_llm.data.texts import SENTIMENTS, collect
+from tfrec_llm.types import Utterances
+
+KINDS = ("intent", "emotion", "sentiment")
+
+
+def read_utterances(settings: Data) -> Utterances:
+    """Reads `text` with any of `intent`, `emotion` and `sentiment`; an empty cell means that a row has no such label.
+
+    The names of labels are the different cells of a column, sorted; sentiments that are all negative, neutral or
+    positive keep that order. Language is looked up in each text; a text's hash decides its split.
+
+    Args:
+      settings: `utterances` (path to CSV, TSV or Parquet) and `columns` (our name -> the name in the file).
+
+    Returns:
+      Utterances of the corpus "files", one row for each different text.
+
+    Raises:
+      ValueError: the file can't be read, a column is missing, a text is empty, or a column has fewer than two labels.
+    """
+    if not settings.utterances:
+        raise ValueError("data.utterances: expected the path of a CSV, TSV or Parquet file, got none; set it.")
+    table = read_table(settings.utterances, ("text",), settings.columns)
+    texts = _cells(table.frame["text"])
+    table.refuse("text", texts == "", "a sentence", "fill the cells or delete the rows")
+    labels = {kind: _labels(table, kind) for kind in KINDS if kind in table.frame.columns}
+    if not labels:
+        raise ValueError(
+            f"{table.path}: expected a column intent, emotion or sentiment beside text, got "
+            f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
+        )
+    return collect("files", list(texts), labels)
+
+
+def _cells(column: pd.Series) -> np.ndarray:
+    return np.array(["" if pd.isna(cell) else str(cell).strip() for cell in column], dtype=np.str_)
+
+
+def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
+    cells = _cells(table.frame[kind])
+    names = tuple(sorted(set(cells.tolist()) - {""}))
+    if len(names) < 2:
+        raise ValueError(
+            f"{table.path}: column {table.names.get(kind, kind)!r}: expected at least two different labels, got "
+            f"{', '.join(names) or 'none'}; add rows with other labels, or remove the column."
+        )
+    if kind == "sentiment" and set(names) <= set(SENTIMENTS):
+        names = SENTIMENTS
+    places = {name: place for place, name in enumerate(names)}
+    return names, np.array([places.get(cell, -1) for cell in cells], dtype=np.int32)

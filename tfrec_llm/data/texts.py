@@ -1,0 +1,88 @@
+"""Sentences of a corpus -> Utterances: normal form, duplicates, and a split that depends on the text alone.
+
+Place in the flow: every loader of labelled text ends here, so that no sentence is in two splits.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfrec_llm.types import Utterances
+
+SENTIMENTS = ("negative", "neutral", "positive")
+SPLITS = ("train", "validation", "test")
+
+
+def normalise(text: str) -> str:
+    """What is left of a text when width, case, spaces and punctuation do not count; "" where nothing is left."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(re.sub(r"[\W_]+", " ", folded).split())
+
+
+def language_of(text: str) -> str:
+    """ "zh" where a text has a Chinese character, otherwise "en"."""
+    return "zh" if re.search(r"[\u3400-\u9fff]", text) else "en"
+
+
+def hash_split(keys: Sequence[str]) -> np.ndarray:
+    """80 % train, 10 % validation, 10 % test, by a hash of each key.
+
+    Args:
+      keys: [R] normalised texts; equal keys go to the same split, in every corpus and every run.
+
+    Returns:
+      [R] str of `SPLITS`.
+    """
+    tenths = [int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 10 for key in keys]
+    return np.array([SPLITS[max(0, tenth - 7)] for tenth in tenths], dtype=np.str_)
+
+
+def collect(
+    corpus: str,
+    texts: Sequence[str],
+    labels: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
+    language: str = "",
+    keys: Sequence[str] | None = None,
+) -> Utterances:
+    """A corpus without a split of its own: duplicates go first, then each text's hash decides.
+
+    Args:
+      corpus: its name.
+      texts: [R] as read; those without a letter or digit are dropped.
+      labels: "intent", "emotion" or "sentiment" -> names, and [R] int (-1 = none) or [R, names] bool (several at once).
+      language: "en" or "zh" where all texts are in it; "" looks at each text.
+      keys: [R] texts that must stay together where they are equal; by default the normalised texts.
+
+    Returns:
+      One row for each different normalised text, in the order of the first. Rows whose key comes with different
+      labels are all left out: nobody knows which of them is right.
+    """
+    normal = [normalise(text) for text in texts]
+    keys = normal if keys is None else list(keys)
+    kept, seen = [], {""}
+    for row, agreed in enumerate(_agreed(keys, labels)):
+        if agreed and normal[row] not in seen:
+            seen.add(normal[row])
+            kept.append(row)
+    if not kept:
+        raise ValueError(f"corpus {corpus}: expected texts with labels, got none; check the file that it is read from.")
+    return Utterances(
+        corpus=corpus,
+        texts=np.array([" ".join(texts[row].split()) for row in kept], dtype=np.str_),
+        split=hash_split([keys[row] for row in kept]),
+        language=np.array([language or language_of(texts[row]) for row in kept], dtype=np.str_),
+        labels={kind: names for kind, (names, _) in labels.items()},
+        **{kind: values[kept] for kind, (_, values) in labels.items()},
+    )
+
+
+def _agreed(keys: Sequence[str], labels: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> list[bool]:
+    """Which rows [R] have the same labels as all other rows of their key."""
+    bytes_of = [b"".join(values[row].tobytes() for _, values in labels.values()) for row in range(len(keys))]
+    seen: dict[str, set[bytes]] = {}
+    for key, label in zip(keys, bytes_of, strict=True):
+        seen.setdefault(key, set()).add(label)
+    return [len(seen[key]) == 1 for key in keys]
