@@ -1,0 +1,126 @@
+"""What the towers read of a history: recency-weighted means of item vectors, then a small MLP.
+
+No recurrence: after any step the encoding is a handful of weighted means over the events before it, so all positions
+of a sequence are encoded at once, and a served history costs one pass. The weights are a softmax of a learned
+importance of the event, minus a learned decay per step, minus a learned decay per doubling of the time gone by; one
+more place in each softmax holds a learned vector, which is all there is where the history is empty.
+"""
+
+import math
+
+import tensorflow as tf
+
+from tfrec_llm.layers.steps import GAP_BUCKETS, gap_buckets, step_index
+from tfrec_llm.types import History
+
+_NEGATIVE = -1e9
+
+
+class HistoryEncoder(tf.keras.layers.Layer):
+    """Histories -> query vectors.
+
+    Args:
+      dim: D, width of the item vectors and of the encoding.
+      num_events: V + 2, size of the event-type table.
+      basket: events of one second are one step and count as their mean.
+      half_lives: one recency-weighted mean for each; after so many steps an event weighs half (learned from there).
+      hidden: width of the MLP's hidden layer.
+      window: newest events that are read.
+      dropout: share of the hidden units left out in training.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_events: int,
+        basket: bool = False,
+        half_lives: tuple[float, ...] = (0.5, 2.0, 8.0, 40.0),
+        hidden: int = 256,
+        window: int = 100,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.dim, self.num_events, self.basket = dim, num_events, basket
+        self.half_lives, self.hidden, self.window, self.dropout = tuple(half_lives), hidden, window, dropout
+        heads = len(self.half_lives)
+        self._event = tf.keras.layers.Embedding(num_events, dim, embeddings_initializer="zeros", name="event")
+        self._gap = tf.keras.layers.Embedding(GAP_BUCKETS, dim, embeddings_initializer="zeros", name="gap")
+        self._importance = tf.keras.layers.Dense(heads, kernel_initializer="zeros", name="importance")
+        self._hidden = tf.keras.layers.Dense(hidden, activation="gelu", name="hidden")
+        self._out = tf.keras.layers.Dense(dim, kernel_initializer="zeros", name="out")
+        self._drop = tf.keras.layers.Dropout(dropout)
+
+    def build(self, input_shape):
+        """Adds the decays, the learned empty history and the mix of the means."""
+        heads = len(self.half_lives)
+        rates = [math.log(math.expm1(math.log(2.0) / half_life)) for half_life in self.half_lives]
+        self._decay = self._float32("decay", rates)
+        self._time_decay = self._float32("time_decay", [0.0] * heads)
+        self._empty_weight = self._float32("empty_weight", [-2.0] * heads)
+        self._empty = self.add_weight("empty", [heads, self.dim], initializer="zeros")
+        self._mix = self.add_weight("mix", [heads, self.dim], initializer=tf.constant_initializer(1.0 / heads))
+        super().build(input_shape)
+
+    def call(self, vectors: tf.Tensor, history: History, until: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Encodes the events before the given steps.
+
+        Args:
+          vectors: [B, T, D] item vectors of the history.
+          history: [B, T] each.
+          until: [B, P] step indices; only events of earlier steps are read.
+          training: whether dropout is on.
+
+        Returns:
+          [B, P, D].
+        """
+        values = vectors + self._event(tf.cast(history.event, tf.int32)) + self._gap(gap_buckets(history))  # [B, T, D]
+        weights = self._weights(values, history, until)  # [B, P, J, T + 1]
+        empty = tf.cast(self._empty, values.dtype)
+        weights = tf.cast(weights, values.dtype)
+        means = tf.einsum("bpjt,btd->bpjd", weights[..., :-1], values) + weights[..., -1:] * empty  # [B, P, J, D]
+        flat = tf.reshape(means, tf.concat([tf.shape(until), [len(self.half_lives) * self.dim]], 0))  # [B, P, J * D]
+        direct = tf.einsum("bpjd,jd->bpd", means, tf.cast(self._mix, values.dtype))
+        return direct + self._out(self._drop(self._hidden(flat), training=training))  # [B, P, D]
+
+    def _weights(self, values: tf.Tensor, history: History, until: tf.Tensor) -> tf.Tensor:
+        """Softmax weights of the events and, last, of the learned vector: [B, P, J, T + 1] float32."""
+        steps = step_index(history, self.basket)  # [B, T]
+        until = until[:, :, tf.newaxis]  # [B, P, 1]
+        before = (steps[:, tf.newaxis, :] < until) & (history.item != 0)[:, tf.newaxis, :]  # [B, P, T]
+        seen = tf.reduce_sum(tf.cast(before, tf.int32), axis=-1, keepdims=True)  # [B, P, 1]
+        read = before & (seen - tf.range(tf.shape(steps)[1]) <= self.window)  # [B, P, T]
+        age = tf.cast(until - 1 - steps[:, tf.newaxis, :], tf.float32)  # [B, P, T]
+        doublings = _doublings(history.time, read)  # [B, P, T]
+        own = tf.cast(self._importance(values), tf.float32)  # [B, T, J]
+        own = 4.0 * tf.tanh(own / 4.0) - tf.math.log(_lines(steps))[:, :, tf.newaxis]  # [B, T, J]
+        logits = tf.transpose(own, [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]
+        logits -= tf.nn.softplus(self._decay)[:, tf.newaxis] * age[:, :, tf.newaxis]
+        logits -= self._time_decay[:, tf.newaxis] * doublings[:, :, tf.newaxis]  # [B, P, J, T]
+        logits = tf.where(read[:, :, tf.newaxis], logits, _NEGATIVE)
+        empty = tf.broadcast_to(self._empty_weight[:, tf.newaxis], tf.shape(logits[..., :1]))
+        return tf.nn.softmax(tf.concat([logits, empty], axis=-1))
+
+    def _float32(self, name: str, values: list[float]) -> tf.Variable:
+        """A weight that stays float32 under mixed precision."""
+        start = tf.constant_initializer(values)
+        return self.add_weight(name, [len(values)], "float32", start, experimental_autocast=False)
+
+    def get_config(self) -> dict:
+        """Keras: what rebuilds this layer."""
+        names = ("dim", "num_events", "basket", "half_lives", "hidden", "window", "dropout")
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _doublings(time: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
+    """log2(1 + seconds) between each event and the newest one read, 0 where a time is unknown: [B, P, T]."""
+    time = time[:, tf.newaxis, :]  # [B, 1, T]
+    newest = tf.reduce_max(tf.where(read, time, 0), axis=-1, keepdims=True)  # [B, P, 1]
+    seconds = tf.where((time > 0) & read, tf.maximum(newest - time, 0), 0)  # [B, P, T]
+    return tf.math.log1p(tf.cast(seconds, tf.float32)) / math.log(2.0)
+
+
+def _lines(steps: tf.Tensor) -> tf.Tensor:
+    """How many events share each event's step, as float32 [B, T]: a step counts as the mean of its events."""
+    same = steps[:, :, tf.newaxis] == steps[:, tf.newaxis, :]  # [B, T, T]
+    return tf.reduce_sum(tf.cast(same, tf.float32), axis=-1)

@@ -1,0 +1,7 @@
+"""What could fit: the towers, the blend of all sources, one index -> Candidates."""
+
+from tfrec_llm.retrieval.blend import BlendBatch, fit_blend
+from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.train import MODELS, judge, load, train
+
+__all__ = ["MODELS", "BlendBatch", "CandidateSource", "fit_blend", "judge", "load", "train"]

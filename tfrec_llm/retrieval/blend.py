@@ -1,0 +1,187 @@
+"""Learns how much the candidate source believes each of its sources, on half B of the validation users.
+
+The blend is a linear model of the sources' scores under a softmax over all items a row may get, so its cross entropy
+is convex in the few weights: Newton's method needs a handful of passes over the rows, a chunk of scores at a time.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm.config import Config
+from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.moments import BlendBatch, Moments, Pass
+from tfrec_llm.training import Stage
+from tfrec_llm.types import FIRST_ITEM
+
+STEPS = 12  # Newton steps at most
+PATIENCE = 2  # steps without a better stopping loss
+TOLERANCE = 1e-5  # of the mean loss: smaller gains end the fit
+RIDGE = 1e-3  # curvature of the pull towards the start, in units of the mean loss
+EMPTY = np.array([1.0, 0.0])  # popularity's extra weight for empty and for short histories at the start
+_log = logging.getLogger(__name__)
+
+
+def fit_blend(
+    source: CandidateSource, batches: Iterable[BlendBatch], config: Config, stage: Stage
+) -> dict[str, dict[str, Any]]:
+    """Learns the weights of a source's sources and leaves the best in it.
+
+    It starts at the best single source, and what it keeps has neither a higher loss nor a lower NDCG@10 on the
+    stopping rows than that.
+
+    Args:
+      source: as built; its scales and weights are set.
+      batches: rows of half B, with and without utterances mixed.
+      config: `seed` picks the rows that calibrate the scales.
+      stage: its name and its TensorBoard folder are used.
+
+    Returns:
+      metrics.json entries: NDCG@10 on the stopping rows of the blend and of every source alone.
+    """
+    rows = join_rows(batches)
+    learn, stop = np.flatnonzero(~rows.stop), np.flatnonzero(rows.stop)
+    if not len(learn):
+        _log.warning("%s: no rows to learn the blend from, all sources keep the same weight", stage.name)
+        return {}
+    stop = stop if len(stop) else learn
+    calibrate(source, rows, np.random.default_rng(config.seed).permutation(learn))
+    moments = Moments(source, rows)
+    alone = [moments(single(source, place), stop) for place in range(len(source.source_names))]
+    best = int(np.argmax([figures.gain for figures in alone]))
+    start = descend(moments, single(source, best), learn, stop, only=own_weights(source, best))
+    theta = descend(moments, start, learn, stop)
+    assign(source, theta)
+    gains = dict(zip(source.source_names, (figures.gain for figures in alone), strict=True))
+    gains["all"] = moments(theta, stop).gain
+    _write_scalars(stage, source, gains)
+    entry = {"ci95": None, "over": "users", "n": len(stop), "split": "validation"}
+    return {f"retrieval.blend_{name}.ndcg@10": {"value": float(gain), **entry} for name, gain in gains.items()}
+
+
+def join_rows(batches: Iterable[BlendBatch]) -> BlendBatch:
+    """All rows as one batch of arrays; histories, exclusions and targets padded to the widest."""
+    batches = [tf.nest.map_structure(np.asarray, batch) for batch in batches]
+    if not batches:
+        raise ValueError("blend: expected a batch of rows, got none; half B of the validation users is empty.")
+
+    def joined(*parts: np.ndarray) -> np.ndarray:
+        if parts[0].ndim < 2:
+            return np.concatenate(parts)
+        width = max(part.shape[1] for part in parts)
+        return np.concatenate([np.pad(part, [(0, 0), (0, width - part.shape[1])]) for part in parts])
+
+    rows = tf.nest.map_structure(joined, *batches)
+    return rows._replace(target=_different(rows.target))
+
+
+def descend(
+    moments: Moments, start: np.ndarray, learn: np.ndarray, stop: np.ndarray, only: np.ndarray | None = None
+) -> np.ndarray:
+    """Newton's method with halved steps, stopped by other rows.
+
+    Args:
+      moments: evaluates weights on rows.
+      start: [P] weights.
+      learn: rows that are learnt from.
+      stop: rows that choose among the steps.
+      only: [P] bool, the weights that may move; None = all.
+
+    Returns:
+      [P] the weights of the lowest loss on the stopping rows among those whose NDCG@10 there is not below the start's.
+    """
+    free = np.flatnonzero(np.ones(len(start), bool) if only is None else only)
+    theta, here, first = start, moments(start, learn), moments(start, stop)
+    best, lowest, waited = start, first.loss, 0
+    for _ in range(STEPS):
+        pull = RIDGE * (theta - start)
+        curvature = here.curvature[np.ix_(free, free)] + RIDGE * np.eye(len(free))
+        direction = np.zeros(len(theta))
+        direction[free] = np.linalg.solve(curvature, (here.gradient + pull)[free])
+        theta, there = _shorter_until_better(moments, learn, theta, direction, here, start)
+        judged = moments(theta, stop)
+        if judged.loss < lowest and judged.gain >= first.gain:
+            best, lowest, waited = theta, judged.loss, 0
+        else:
+            waited += 1
+        if here.loss - there.loss < TOLERANCE or waited > PATIENCE:
+            break
+        here = there
+    return best
+
+
+def _shorter_until_better(
+    moments: Moments, learn: np.ndarray, theta: np.ndarray, direction: np.ndarray, here: Pass, start: np.ndarray
+) -> tuple[np.ndarray, Pass]:
+    """A step along -direction that lowers the penalised loss; no step where none of five lengths does."""
+    for length in 0.5 ** np.arange(5):
+        moved = theta - length * direction
+        there = moments(moved, learn)
+        if there.loss + _penalty(moved, start) <= here.loss + _penalty(theta, start):
+            return moved, there
+    return theta, here
+
+
+def _penalty(theta: np.ndarray, start: np.ndarray) -> float:
+    return 0.5 * RIDGE * float(np.sum((theta - start) ** 2))
+
+
+def single(source: CandidateSource, place: int) -> np.ndarray:
+    """[P] weights that believe one source alone; empty histories keep their popularity."""
+    return np.where(own_weights(source, place), 1.0, 0.0) + flat(np.zeros((2, len(source.source_names))), EMPTY)
+
+
+def own_weights(source: CandidateSource, place: int) -> np.ndarray:
+    """[P] bool: the weights of one source, with and without an utterance."""
+    mine = np.zeros((2, len(source.source_names)), bool)
+    mine[:, place] = True
+    return flat(mine, np.zeros(2, bool))
+
+
+def flat(weights: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    """The weights [2, S] and the popularity extras [2] as one vector [P]."""
+    return np.concatenate([np.reshape(weights, -1), extra])
+
+
+def assign(source: CandidateSource, theta: np.ndarray) -> None:
+    """Puts a vector of weights into the source."""
+    count = len(source.source_names)
+    source.weights.assign(theta[: 2 * count].reshape(2, count))
+    source.popularity_extra.assign(theta[2 * count :])
+
+
+def calibrate(source: CandidateSource, rows: BlendBatch, order: np.ndarray) -> None:
+    """Scales every source with a query vector so that its scores spread by about one over the items."""
+    spread: dict[str, list[float]] = {name: [] for name in source.widths}
+    source.scale.assign(tf.ones_like(source.scale))
+    for row in order[:64]:
+        one = tf.nest.map_structure(lambda array, row=row: tf.constant(array[row : row + 1]), rows)
+        scores = source.source_scores(one.queries, one.history)[0, FIRST_ITEM:]
+        for place, name in enumerate(source.widths):
+            if name in one.queries and bool(one.queries[name][1][0]):
+                spread[name].append(float(tf.math.reduce_std(scores[:, place])))
+    means = [float(np.mean(values)) if values else 1.0 for values in spread.values()]
+    source.scale.assign([mean if mean > 1e-6 else 1.0 for mean in means])
+
+
+def _different(target: np.ndarray) -> np.ndarray:
+    """[R, M] with repeated targets of a row replaced by padding."""
+    target = np.sort(target, axis=1)
+    target[:, 1:][target[:, 1:] == target[:, :-1]] = 0
+    return target
+
+
+def _write_scalars(stage: Stage, source: CandidateSource, gains: Mapping[str, float]) -> None:
+    weights = source.weights.numpy()
+    with tf.summary.create_file_writer(str(stage.logs)).as_default(step=0):
+        for place, name in enumerate(source.source_names):
+            for case, label in enumerate(("silent", "spoken")):
+                tf.summary.scalar(f"blend/weight/{label}/{name}", weights[case, place])
+        for name, gain in gains.items():
+            tf.summary.scalar(f"blend/ndcg@10/{name}", gain)
+    told = ", ".join(f"{n} {w[0]:.3g}/{w[1]:.3g}" for n, w in zip(source.source_names, weights.T, strict=True))
+    found = ", ".join(f"{name} {gain:.4f}" for name, gain in gains.items())
+    _log.info("%s: weights silent/spoken: %s; ndcg@10: %s", stage.name, told, found)

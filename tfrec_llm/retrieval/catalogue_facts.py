@@ -1,0 +1,104 @@
+"""What the candidate source knows of items before any query: who may be shown, popularity, price, content.
+
+Everything is counted on training events and the catalogue only.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain
+
+CONTENT_DIM = 8
+
+
+def shown_items(catalogue: Catalogue, domain: Domain) -> np.ndarray:
+    """Items that may be shown: available, and named by no line of the domain's deny-list.
+
+    Args:
+      catalogue: ids, attributes and availability.
+      domain: its `deny` holds item ids and attribute=value lines.
+
+    Returns:
+      [N+2] bool, rows 0 and 1 False.
+    """
+    shown = np.array(catalogue.available, bool)
+    shown[:FIRST_ITEM] = False
+    shown &= ~np.isin(catalogue.item_ids, list(domain.deny))
+    for line in domain.deny:
+        name, equals, value = line.partition("=")
+        if equals and name in catalogue.attributes:
+            shown &= np.array([value not in values for values in catalogue.attributes[name]])
+    return shown
+
+
+def training_counts(dataset: Dataset) -> np.ndarray:
+    """How many training events each item has: [N+2] float64, rows 0 and 1 zero."""
+    items = dataset.interactions.item[dataset.split.train]
+    counts = np.bincount(items, minlength=len(dataset.catalogue.item_ids)).astype(np.float64)
+    counts[:FIRST_ITEM] = 0
+    return counts
+
+
+def smoothed_log(counts: np.ndarray) -> np.ndarray:
+    """log(count + 1/2), centred over the items: [N+2] float32, rows 0 and 1 zero."""
+    log = np.log(counts + 0.5)
+    return _only_items(log - log[FIRST_ITEM:].mean()).astype(np.float32)
+
+
+def item_facts(dataset: Dataset, tables: Mapping[str, np.ndarray], counts: np.ndarray) -> np.ndarray:
+    """Features of items that no query changes.
+
+    Args:
+      dataset: catalogue.
+      tables: source -> [N+2, *] item vectors.
+      counts: [N+2] training events.
+
+    Returns:
+      [N+2, 2 + CONTENT_DIM] float32: log popularity and log price standardised (price 0 where unknown), then the
+      leading principal components of the item vectors, each of unit variance; rows 0 and 1 zero.
+    """
+    price = np.asarray(dataset.catalogue.price, np.float64)
+    known = np.isfinite(price) & (price >= 0)
+    popularity = _standardised(np.log(counts + 0.5), np.arange(len(counts)) >= FIRST_ITEM)
+    price = _standardised(np.log1p(np.where(known, price, 0.0)), known)
+    facts = np.column_stack([popularity, price, principal_components(tables, CONTENT_DIM)])
+    return _only_items(facts).astype(np.float32)
+
+
+def principal_components(tables: Mapping[str, np.ndarray], dim: int) -> np.ndarray:
+    """Items along the directions in which their vectors differ most.
+
+    Args:
+      tables: source -> [N+2, *] item vectors; each table gets the same weight.
+      dim: components; those beyond what the vectors have are zero.
+
+    Returns:
+      [N+2, dim] float64 of unit variance over the items, each with its largest loading positive.
+    """
+    parts = [np.asarray(table, np.float64)[FIRST_ITEM:] for table in tables.values()]
+    parts = [(p - p.mean(axis=0)) / max(float(p.std(axis=0).sum()), 1e-12) for p in parts if len(p)]
+    if not parts:
+        return np.zeros([len(next(iter(tables.values()))) if tables else FIRST_ITEM, dim])
+    joined = np.concatenate(parts, axis=1)  # [N, Q]
+    variances, directions = np.linalg.eigh(joined.T @ joined / len(joined))
+    keep = np.argsort(-variances, kind="stable")[:dim]
+    directions = directions[:, keep]  # [Q, dim]
+    largest = directions[np.argmax(np.abs(directions), axis=0), np.arange(len(keep))]
+    scale = np.where(variances[keep] > 1e-12, 1 / np.sqrt(np.maximum(variances[keep], 1e-12)), 0.0)
+    found = joined @ (directions * np.where(largest < 0, -1.0, 1.0) * scale)  # [N, <= dim]
+    return np.pad(found, [(FIRST_ITEM, 0), (0, dim - found.shape[1])])
+
+
+def _standardised(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean 0 and variance 1 over the known ones, 0 elsewhere."""
+    if not known.any():
+        return np.zeros_like(values)
+    spread = values[known].std()
+    return np.where(known, (values - values[known].mean()) / (spread if spread > 1e-9 else 1.0), 0.0)
+
+
+def _only_items(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[:FIRST_ITEM] = 0
+    return values

@@ -1,0 +1,53 @@
+"""How much of each item a history holds: what households buy again, and what a candidate has to do with the past."""
+
+import math
+
+import tensorflow as tf
+
+from tfrec_llm.layers.steps import step_count, step_index
+from tfrec_llm.types import FIRST_ITEM, History, Tensor
+
+RECENT_HALF_LIFE = 3.0  # steps after which an event counts half
+
+
+def held_all(history: History, basket: bool, num_rows: int) -> tuple[Tensor, Tensor]:
+    """For all items.
+
+    Args:
+      history: [B, T] each.
+      basket: events of one second are one step.
+      num_rows: N+2.
+
+    Returns:
+      log(1 + events of the item) and log(1 + recency-weighted events): [B, N+2] each.
+    """
+    shape = tf.shape(history.item)
+    rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
+    where = tf.stack([rows, tf.cast(history.item, tf.int32)], axis=-1)  # [B, T, 2]
+    size = tf.stack([shape[0], num_rows])
+    once, recent = _worth(history, basket)
+    return tf.math.log1p(tf.scatter_nd(where, once, size)), tf.math.log1p(tf.scatter_nd(where, recent, size))
+
+
+def held_at(history: History, basket: bool, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for some items.
+
+    Args:
+      history: [B, T] each.
+      basket: events of one second are one step.
+      item_ids: [B, n] item indices.
+
+    Returns:
+      As `held_all`, [B, n] each.
+    """
+    same = tf.cast(item_ids[:, :, tf.newaxis] == tf.cast(history.item, tf.int32)[:, tf.newaxis, :], tf.float32)
+    once, recent = _worth(history, basket)
+    return tf.math.log1p(tf.einsum("bnt,bt->bn", same, once)), tf.math.log1p(tf.einsum("bnt,bt->bn", same, recent))
+
+
+def _worth(history: History, basket: bool) -> tuple[Tensor, Tensor]:
+    """What an event counts, plain and by recency: [B, T] each; padding and unknown items count nothing."""
+    steps = step_index(history, basket)
+    age = tf.cast(step_count(history, steps)[:, tf.newaxis] - 1 - steps, tf.float32)  # [B, T]
+    once = tf.cast(history.item >= FIRST_ITEM, tf.float32)
+    return once, once * tf.exp(-math.log(2.0) / RECENT_HALF_LIFE * tf.maximum(age, 0.0))

@@ -1,0 +1,156 @@
+"""Trains the towers on (history, next item) pairs of training events, and loads them again."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm import metrics
+from tfrec_llm.config import Config, choose
+from tfrec_llm.data.history import histories
+from tfrec_llm.layers.top_k import allowed_items, exact_top_k
+from tfrec_llm.retrieval.catalogue_facts import shown_items
+from tfrec_llm.retrieval.pairs import pair_passes
+from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
+from tfrec_llm.training import (
+    Compute,
+    Stage,
+    choose_compute,
+    fit,
+    load_weights,
+    make_strategy,
+    precision,
+    save_weights,
+    write_projector,
+)
+from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors, Queries
+
+MODELS = {"two_towers": (TwoTowersSettings, TwoTowers)}
+WEIGHTS = "towers.npz"
+MONITOR = "ndcg@100"  # of the figures of `judge`: in the first hundred at all, and how high
+_JUDGED = 4096  # half A queries that a pass is judged on at most
+_BATCH = 256
+_log = logging.getLogger(__name__)
+
+
+def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage) -> dict[str, dict[str, Any]]:
+    """Trains the towers; the pass with the best recall on half A of the validation users is kept.
+
+    Args:
+      config: `retrieval`, `train`, `behaviour.max_history` and the seed are read.
+      dataset: what `prepare` left.
+      items: text vectors of the items, or None for ids alone.
+      stage: where the weights, the checkpoints and the TensorBoard files go.
+
+    Returns:
+      metrics.json entries: the best pass on half A (which chose it, so they flatter a little).
+    """
+    begin, settings = time.monotonic(), config.retrieval
+    own, builder = choose(MODELS, settings.model, "retrieval.model")
+    passes = pair_passes(
+        dataset,
+        targets=own.targets,
+        context=own.context,
+        batch_size=settings.batch_size,
+        negatives=own.negatives,
+        seed=config.seed,
+    )
+
+    def build(compute: Compute) -> tf.keras.Model:
+        tf.keras.utils.set_random_seed(config.seed)
+        model = builder(own, dataset, items, settings.batch_size)
+        model(_empty_history())
+        optimizer = tf.keras.optimizers.Adam(settings.learning_rate)
+        model.compile(optimizer=optimizer, jit_compile=compute.jit_compile)
+        return model
+
+    label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
+    compute = choose_compute(build, next(iter(passes(0))), config.train, stage=label)
+    with precision(compute), make_strategy(config.train).scope():
+        model = build(compute)
+    half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
+    history = fit(
+        model,
+        passes,
+        stage=stage,
+        epochs=settings.epochs,
+        validate=lambda: judge(model, dataset, dataset.split.validation, half_a, config.behaviour.max_history),
+        monitor=MONITOR,
+        patience=settings.patience,
+        max_minutes=settings.max_minutes,
+        seed=config.seed,
+    )
+    save_weights(model, stage.folder / WEIGHTS)
+    titles = dataset.catalogue.titles[FIRST_ITEM:]
+    write_projector(stage.logs, "candidates", model.item_table().numpy()[FIRST_ITEM:], list(titles))
+    best = max(history, key=lambda entry: entry[MONITOR])
+    _log.info("%s: best pass %d, %.0f s in all", stage.name, best["pass"], time.monotonic() - begin)
+    entry = {"ci95": None, "over": "users", "n": len(half_a), "split": "validation"}
+    return {f"retrieval.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+
+
+def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> TwoTowers:
+    """The towers that `train` left in a folder.
+
+    Raises:
+      ValueError: the weights are missing or do not fit config and dataset.
+    """
+    own, builder = choose(MODELS, config.retrieval.model, "retrieval.model")
+    model = builder(own, dataset, items, config.retrieval.batch_size)
+    model(_empty_history())
+    load_weights(model, Path(folder) / WEIGHTS)
+    return model
+
+
+def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int) -> dict[str, float]:
+    """How well the towers alone find what came next, among all items.
+
+    Args:
+      model: the towers.
+      dataset: events, catalogue and domain.
+      queries: the questions.
+      rows: [B] which of them.
+      max_history: T.
+
+    Returns:
+      Means over the queries of recall@100, ndcg@10 and ndcg@100.
+    """
+    shown, table = tf.constant(shown_items(dataset.catalogue, dataset.domain)), model.item_table()
+    top = np.concatenate(
+        [
+            _top(model, table, shown, History(*map(tf.constant, padded)), dataset.domain.repeat).numpy()
+            for padded in _padded_batches(dataset, queries, rows, max_history)
+        ]
+    )[: len(rows)]
+    parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
+    relevant, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
+    return {
+        "recall@100": float(metrics.recall(top, relevant, offsets, 100).mean()),
+        "ndcg@10": float(metrics.ndcg(top, relevant, offsets, 10).mean()),
+        "ndcg@100": float(metrics.ndcg(top, relevant, offsets, 100).mean()),
+    }
+
+
+@tf.function(reduce_retracing=True)
+def _top(model: TwoTowers, table: tf.Tensor, shown: tf.Tensor, history: History, repeat: bool) -> tf.Tensor:
+    """The 100 best items of each history that it may be given: [B, 100]."""
+    scores = tf.matmul(model.query(history), table, transpose_b=True)
+    exclude = tf.zeros_like(history.item) if repeat else history.item
+    return exact_top_k(scores, allowed_items(shown, exclude), 100)[0]
+
+
+def _padded_batches(dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int) -> Iterator[History]:
+    """Histories in batches of one size, the last one filled up with its first row."""
+    for begin in range(0, len(rows), _BATCH):
+        part = rows[begin : begin + _BATCH]
+        part = np.concatenate([part, np.repeat(part[:1], _BATCH - len(part))])
+        yield histories(dataset.interactions, queries, part, max_history)
+
+
+def _empty_history() -> History:
+    zeros = tf.zeros([1, 1], tf.int32)
+    return History(zeros, zeros, tf.zeros([1, 1], tf.int64))

@@ -1,0 +1,175 @@
+"""The two towers: a TFRS model whose query tower reads a history and whose candidate tower reads an item.
+
+Trained by TFRS' retrieval task: softmax over the candidates of the step, corrected by how often each is sampled
+(Bengio and Senecal 2008; Yi et al. 2019), accidental hits removed. A last coordinate (1 in every query, a learned
+popularity in every item) keeps the popularity out of the directions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from tfrec_llm.config import setting
+from tfrec_llm.layers.history_encoder import HistoryEncoder
+from tfrec_llm.layers.item_table import ItemTable
+from tfrec_llm.layers.steps import step_count, step_index
+from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
+from tfrec_llm.retrieval.pairs import Pairs
+from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors
+
+
+@dataclass(frozen=True)
+class TwoTowersSettings:
+    """The towers' own settings."""
+
+    dim: int = setting(96, "Q2 - 1, width of the vectors", low=1)
+    hidden: int = setting(256, "width of the query tower's hidden layer", low=1)
+    half_lives: tuple[float, ...] = setting(
+        (0.5, 2.0, 8.0, 40.0), "steps after which an event weighs half, one mean of the history for each", low=1
+    )
+    context: int = setting(100, "events of the history that the query tower reads", low=1)
+    targets: int = setting(16, "pairs cut from one window of a user's events", low=1)
+    negatives: int = setting(1024, "items drawn uniformly as more candidates of a step", low=0)
+    temperature: float = setting(1.0, "the scores are divided by it in training", low=1e-3, high=100)
+    dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
+    id_dropout: float = setting(0.1, "share of items seen by their text alone in training", low=0, high=0.9)
+
+
+class TwoTowers(tfrs.models.Model):
+    """Query tower, candidate tower and the task that trains them.
+
+    Args:
+      settings: widths and the like.
+      dataset: event types, step and training frequencies.
+      items: text vectors of the items.
+      batch_size: pairs of a step, about: with `negatives` it decides how often an item is sampled.
+    """
+
+    def __init__(self, settings: TwoTowersSettings, dataset: Dataset, items: ItemVectors, batch_size: int = 1024):
+        super().__init__(name="two_towers")
+        num_rows, domain = len(dataset.catalogue.item_ids), dataset.domain
+        counts = training_counts(dataset)
+        text = None if items is None else np.asarray(items.text, np.float32)
+        self.items = ItemTable(num_rows, settings.dim, text, id_dropout=settings.id_dropout, name="items")
+        self.encoder = HistoryEncoder(
+            settings.dim,
+            num_events=len(domain.events) + FIRST_ITEM,
+            basket=domain.step == "basket",
+            half_lives=settings.half_lives,
+            hidden=settings.hidden,
+            window=settings.context,
+            dropout=settings.dropout,
+            name="query_tower",
+        )
+        self._basket, self._negatives = domain.step == "basket", settings.negatives
+        sampled = sampling_probability(counts, batch_size, settings.negatives)
+        self._sampled = tf.Variable(sampled, trainable=False, name="sampled")
+        self.popularity = tf.Variable(smoothed_log(counts), name="popularity")
+        self._task = _float32_task(settings.temperature)
+
+    def call(self, history: History, training: bool = False) -> tf.Tensor:
+        """The query of each history: [B, Q2]."""
+        end = step_count(history, step_index(history, self._basket))[:, tf.newaxis]  # [B, 1]
+        vectors, _ = self._vectors(history.item, training)
+        return self._query(vectors, history, end, training)[:, 0]
+
+    def query(self, history: History) -> tf.Tensor:
+        """Reads histories.
+
+        Args:
+          history: [B, T] each.
+
+        Returns:
+          [B, Q2] float32; times `item_table` = scores of the items.
+        """
+        return self(history, training=False)
+
+    def item_table(self) -> tf.Tensor:
+        """All items as candidates: [N+2, Q2] float32."""
+        return self._candidate(self.items.table(training=False), self.popularity)
+
+    def compute_loss(self, inputs: Pairs, training: bool = False) -> tf.Tensor:
+        """Mean cross entropy of a step's pairs among the step's candidates.
+
+        Args:
+          inputs: windows, targets and negatives.
+          training: whether dropout is on.
+        """
+        history, target, negative = inputs
+        place = tf.maximum(target, 0)
+        ids = tf.gather(history.item, place, batch_dims=1)  # [S, P]
+        real = tf.reshape((target >= 0) & (ids >= FIRST_ITEM), [-1])  # [S * P]
+        ids = tf.reshape(ids, [-1])  # [S * P]
+        vectors, table = self._vectors(history.item, training)
+        until = tf.gather(step_index(history, self._basket), place, batch_dims=1)  # [S, P]
+        query = self._query(vectors, history, until, training)  # [S, P, Q2]
+        candidates = tf.concat([ids, negative], axis=0)  # [S * P + U]
+        rows = tf.gather(table, candidates) if table is not None else self.items(candidates, training=training)
+        with _Float32():
+            losses = self._task(
+                tf.reshape(query, [-1, query.shape[-1]]),
+                self._candidate(rows, tf.gather(self.popularity, candidates)),
+                sample_weight=tf.cast(real, tf.float32),
+                candidate_sampling_probability=tf.gather(self._sampled, candidates),
+                candidate_ids=candidates,
+                compute_metrics=False,
+                score_mask=self._comparable(tf.shape(target), real),
+            )
+        return losses / tf.maximum(tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)
+
+    def _vectors(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Item vectors of ids, by way of the whole table (returned too) where that is less work."""
+        if ids.shape.num_elements() is None or self.items.num_rows > ids.shape.num_elements():
+            return self.items(ids, training=training), None
+        table = self.items.table(training=training)
+        return tf.gather(table, ids), table
+
+    def _query(self, vectors: tf.Tensor, history: History, until: tf.Tensor, training: bool) -> tf.Tensor:
+        encoded = tf.cast(self.encoder(vectors, history, until, training=training), tf.float32)
+        return tf.concat([encoded, tf.ones_like(encoded[..., :1])], axis=-1)
+
+    @staticmethod
+    def _candidate(vectors: tf.Tensor, popularity: tf.Tensor) -> tf.Tensor:
+        return tf.concat([tf.cast(vectors, tf.float32), tf.cast(popularity, tf.float32)[:, tf.newaxis]], axis=-1)
+
+    def _comparable(self, shape: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+        """Which candidates each query is compared with: its own and real ones of other users. [S * P, S * P + U]."""
+        window = tf.repeat(tf.range(shape[0]), shape[1])  # [S * P]
+        apart = (window[:, tf.newaxis] != window[tf.newaxis, :]) & real[tf.newaxis, :]
+        comparable = apart | tf.eye(tf.shape(window)[0], dtype=tf.bool)
+        return tf.concat([comparable, tf.ones([tf.shape(window)[0], self._negatives], tf.bool)], axis=1)
+
+
+def sampling_probability(counts: np.ndarray, batch_size: int, negatives: int) -> np.ndarray:
+    """How often each item is a candidate, relative to the most frequent one (a softmax forgets the rest).
+
+    Args:
+      counts: [N+2] training events of each item.
+      batch_size: pairs of a step, drawn by frequency.
+      negatives: candidates of a step drawn uniformly.
+
+    Returns:
+      [N+2] float32 in (0, 1].
+    """
+    uniform = 1.0 / max(len(counts) - FIRST_ITEM, 1)
+    expected = batch_size * counts / max(counts.sum(), 1.0) + negatives * uniform  # [N+2]
+    return np.clip(expected / max(expected.max(), 1e-12), 1e-6, 1.0).astype(np.float32)
+
+
+class _Float32:
+    """Layers made inside are float32: TFRS makes some inside its task, and a loss is never half precision."""
+
+    def __enter__(self) -> None:
+        self._policy = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+    def __exit__(self, *_) -> None:
+        tf.keras.mixed_precision.set_global_policy(self._policy)
+
+
+def _float32_task(temperature: float) -> tfrs.tasks.Retrieval:
+    with _Float32():
+        loss = tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum")
+        return tfrs.tasks.Retrieval(loss=loss, temperature=temperature, remove_accidental_hits=True)
