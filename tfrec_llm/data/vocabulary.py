@@ -82,7 +82,7 @@ def _event_indices(events: pd.Series, domain: Domain) -> np.ndarray:
     """[M] int32 event-type indices."""
     codes, names = pd.factorize(events)
     known = {name: index + FIRST_ITEM for index, name in enumerate(domain.events)}
-    strange = [name for name in names if name not in known]
+    strange = [name for name in names if name and name not in known]
     if strange:
         log.warning("domain %s lacks the event types %s; they count as unknown", domain.name, strange[:10])
     return np.array([known.get(name, UNKNOWN) for name in names], np.int32)[codes]

@@ -1,0 +1,114 @@
+"""The cells of a user's own table as ids, seconds, numbers, flags and attribute values, checked row by row."""
+
+import numpy as np
+import pandas as pd
+
+from tfrec_llm.data.tables import Table
+from tfrec_llm.data.vocabulary import UNKNOWN_ID
+
+_LAST_SECOND = 253_402_300_799  # end of the year 9999: beyond, it is milliseconds
+_FLAGS = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": False, "no": False}
+
+
+def read_ids(table: Table, column: str) -> pd.Series:
+    """Ids as str; whole numbers in Parquet become their digits.
+
+    Raises:
+      ValueError: an id is empty, holds a line break or NUL, or is the reserved "[unknown]".
+    """
+    codes, values = pd.factorize(table.frame[column], use_na_sentinel=True)
+    texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
+    bad = np.array([not text or text == UNKNOWN_ID or any(c in text for c in "\n\r\0") for text in texts] + [True])
+    expected = f"an id (not empty, no line break, not {UNKNOWN_ID!r})"
+    table.refuse(column, bad[codes], expected, "correct or remove these rows")
+    return pd.Series(np.array(texts, dtype=object)[codes], index=table.frame.index)
+
+
+def read_seconds(table: Table, column: str) -> np.ndarray:
+    """[rows] int64 seconds since 1970 (UTC), from numbers, ISO 8601 or Parquet timestamps.
+
+    Raises:
+      ValueError: a cell is none of these, negative or beyond the year 9999.
+    """
+    cells = table.frame[column]
+    if pd.api.types.is_datetime64_any_dtype(cells):
+        seconds = _seconds_since_1970(cells)
+    else:
+        seconds = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        words = np.isnan(seconds)
+        if words.any():
+            seconds = seconds.copy()
+            seconds[words] = _seconds_since_1970(cells[words].astype(str))
+    good = (seconds >= 0) & (seconds <= _LAST_SECOND)  # False for NaN
+    remedy = "correct or remove these rows (milliseconds: divide by 1000)"
+    table.refuse(column, ~good, "seconds since 1970 or ISO 8601", remedy)
+    return np.floor(seconds).astype(np.int64)
+
+
+def read_numbers(table: Table, column: str, unknown: float) -> np.ndarray:
+    """[rows] float32; empty cells become `unknown`, and so does every cell of a column that is not there.
+
+    Raises:
+      ValueError: a cell is not a finite number.
+    """
+    if column not in table.frame.columns:
+        return np.full(len(table.frame), unknown, np.float32)
+    cells = table.frame[column]
+    empty = (cells.isna() | (cells.astype(str) == "")).to_numpy(bool)
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    table.refuse(column, ~np.isfinite(numbers) & ~empty, "a number", "correct the cells, or leave them empty")
+    return np.where(empty, unknown, numbers).astype(np.float32)
+
+
+def read_flags(table: Table, column: str) -> np.ndarray:
+    """[rows] bool from true/false, 1/0, yes/no; empty and a missing column count as true.
+
+    Raises:
+      ValueError: a cell is none of these.
+    """
+    if column not in table.frame.columns:
+        return np.ones(len(table.frame), bool)
+    words = read_words(table, column).str.lower()
+    table.refuse(column, ~words.isin(list(_FLAGS)).to_numpy(bool), "true or false", "correct these cells")
+    return words.map(_FLAGS).to_numpy(bool)
+
+
+def read_words(table: Table, column: str) -> pd.Series:
+    """Cells as str without space around them; "" where unknown or where the column is not there."""
+    if column not in table.frame.columns:
+        return pd.Series("", index=table.frame.index, dtype=object)
+    return table.frame[column].map(lambda cell: "" if _is_unknown(cell) else str(cell).strip()).astype(object)
+
+
+def read_values(table: Table, column: str) -> list[tuple[str, ...]]:
+    """Attribute values per row: a list in Parquet, or text with "|" between values."""
+    return [_values_of(cell) for cell in table.frame[column]]
+
+
+def is_measure(table: Table, column: str) -> bool:
+    """Whether a column holds measurements or vectors rather than names: numbers, not all of them whole."""
+    cells = table.frame[column]
+    if isinstance(next((c for c in cells if not _is_unknown(c)), ""), np.ndarray | list):
+        return any(len(cell) and not isinstance(cell[0], str) for cell in cells if not _is_unknown(cell))
+    filled = cells[(cells.astype(str) != "") & cells.notna()]
+    numbers = pd.to_numeric(filled, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return bool(len(numbers) and np.isfinite(numbers).all() and (numbers % 1 != 0).any())
+
+
+def _values_of(cell: object) -> tuple[str, ...]:
+    if _is_unknown(cell):
+        return ()
+    parts = cell if isinstance(cell, np.ndarray | list | tuple) else str(cell).split("|")
+    return tuple(text for text in (str(part).strip() for part in parts) if text)
+
+
+def _is_unknown(cell: object) -> bool:
+    return not isinstance(cell, np.ndarray | list | tuple) and bool(pd.isna(cell))
+
+
+def _seconds_since_1970(cells: pd.Series) -> np.ndarray:
+    """[rows] float64, NaN where a cell is no time."""
+    if not pd.api.types.is_datetime64_any_dtype(cells):
+        cells = cells.where(cells.str.match(r"\d{4}-"), "")  # pandas would take "today" for a time
+    times = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
+    return ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)

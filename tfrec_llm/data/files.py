@@ -1,0 +1,154 @@
+"""A user's own CSV or Parquet files: interactions, items, users, utterances.
+
+Everything is checked before any training: one message names the file, the column, the first bad rows and what to do.
+"""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from tfrec_llm.config import ConfigError, Data
+from tfrec_llm.data.cells import is_measure, read_flags, read_ids, read_numbers, read_seconds, read_values, read_words
+from tfrec_llm.data.domains import load_domain
+from tfrec_llm.data.raw import RawData, passage
+from tfrec_llm.data.tables import Table, read_table
+from tfrec_llm.types import Domain
+
+log = logging.getLogger(__name__)
+
+_UTTERANCE_COLUMNS = ("user_id", "timestamp", "intent", "emotion", "sentiment")
+_ITEM_COLUMNS = ("item_id", "title", "text", "price", "categories", "available", "image_path")
+_COLUMNS = {"user_id", "item_id", "timestamp", "event", "value", *_ITEM_COLUMNS, *_UTTERANCE_COLUMNS}
+
+
+def load(settings: Data, seed: int) -> RawData:
+    """Reads the files that the config names.
+
+    Args:
+      settings: interactions, items, users, columns, domain.
+      seed: not looked at.
+
+    Raises:
+      ConfigError: no path to interactions, or data.columns maps a column that does not exist.
+      ValueError: bad input; the message names file, column, rows and what to do.
+    """
+    del seed
+    if not settings.interactions:
+        raise ConfigError("data.interactions: expected a path to CSV or Parquet with source = 'files', got ''.")
+    strange = sorted(set(settings.columns) - _COLUMNS)
+    if strange:
+        raise ConfigError(f"data.columns: expected names among {', '.join(sorted(_COLUMNS))}, got {strange[0]!r}.")
+    table = read_table(settings.interactions, ("user_id", "item_id", "timestamp"), settings.columns)
+    events = read_events(table, load_domain(settings.domain))
+    items = read_items(settings, table, events["item_id"])
+    if settings.users:
+        users = read_table(settings.users, ("user_id",), settings.columns)
+        _refuse_repeated(users, read_ids(users, "user_id"), "user_id")
+        log.info("%s: %d users; what is said of them is not used", users.path, len(users.frame))
+    return RawData(events, items)
+
+
+def read_events(table: Table, domain: Domain) -> pd.DataFrame:
+    """Interactions in the form of `raw.RawData`.
+
+    Without a column `event`, a value from 1 to 5 is a rating where the domain has ratings, and everything is the
+    domain's first event type where it has none.
+    """
+    events = pd.DataFrame({name: read_ids(table, name) for name in ("user_id", "item_id")})
+    for name in events:
+        _refuse_single(table, events[name], name)
+    events["timestamp"] = read_seconds(table, "timestamp")
+    events["value"] = read_numbers(table, "value", unknown=1.0)
+    if "event" in table.frame.columns:
+        events["event"] = read_words(table, "event")
+    elif not any(name.startswith("rated_") for name in domain.events):
+        events["event"] = domain.events[0]
+    elif "value" in table.frame.columns:
+        events["event"] = [f"rated_{value:.0f}" if value % 1 == 0 else "" for value in events["value"]]
+    else:
+        events["event"] = ""
+    return events
+
+
+def read_items(settings: Data, interactions: Table, used: pd.Series) -> pd.DataFrame:
+    """Items in the form of `raw.RawData`.
+
+    Args:
+      settings: items ("" = the interactions' ids are all that is known), columns.
+      interactions: for messages about items that are missing.
+      used: item ids of the interactions.
+    """
+    if not settings.items:
+        ids = used.unique()
+        facts = {"item_id": ids, "title": ids, "text": ids, "price": np.float32(np.nan), "available": True}
+        return pd.DataFrame(facts)
+    table = read_table(settings.items, ("item_id", "title"), settings.columns)
+    ids = read_ids(table, "item_id")
+    _refuse_repeated(table, ids, "item_id")
+    missing = ~used.isin(ids).to_numpy(bool)
+    remedy = f"add the items to {table.path}, or remove these events"
+    interactions.refuse("item_id", missing, f"an item of {table.path}", remedy)
+    titles = read_words(table, "title")
+    items = pd.DataFrame({"item_id": ids, "title": titles.where(titles != "", ids)})
+    items["price"] = read_numbers(table, "price", unknown=np.nan)
+    negative = (items["price"] < 0).to_numpy(bool)
+    table.refuse("price", negative, "a price of at least 0", "correct the cells, or leave them empty")
+    items["available"] = read_flags(table, "available")
+    attributes = _read_attributes(table)
+    for name, values in attributes.items():
+        items[name] = values
+    items["text"] = _passages(items["title"], read_words(table, "text"), attributes)
+    return items
+
+
+def read_utterances(settings: Data) -> pd.DataFrame:
+    """The sentences of `data.utterances`.
+
+    Returns:
+      text, and as far as the file has them user_id (str), timestamp (int64), intent, emotion, sentiment ("" unknown).
+
+    Raises:
+      ValueError: bad input; the message names file, column, rows and what to do.
+    """
+    table = read_table(settings.utterances, ("text",), settings.columns)
+    frame = pd.DataFrame({"text": read_words(table, "text")})
+    table.refuse("text", (frame["text"] == "").to_numpy(bool), "a sentence", "remove these rows")
+    for name in _UTTERANCE_COLUMNS:
+        if name in table.frame.columns:
+            frame[name] = read_seconds(table, name) if name == "timestamp" else read_words(table, name)
+    return frame
+
+
+def _read_attributes(table: Table) -> dict[str, list[tuple[str, ...]]]:
+    """Every other column that holds names; `categories` is called category, like an attribute of one value."""
+    attributes = {}
+    for name in table.frame.columns:
+        if name in set(_ITEM_COLUMNS) - {"categories", "image_path"}:
+            continue
+        if is_measure(table, name):
+            log.info("%s: column %r holds numbers and is not used", table.path, name)
+        else:
+            attributes["category" if name == "categories" else name] = read_values(table, name)
+    return attributes
+
+
+def _passages(titles: pd.Series, texts: pd.Series, attributes: dict[str, list[tuple[str, ...]]]) -> list[str]:
+    said = [name for name in attributes if name != "image_path"]
+    return [
+        passage(title, text, *(", ".join(attributes[name][row]) for name in said))
+        for row, (title, text) in enumerate(zip(titles, texts, strict=True))
+    ]
+
+
+def _refuse_repeated(table: Table, ids: pd.Series, column: str) -> None:
+    table.refuse(column, ids.duplicated().to_numpy(bool), "each id once", "remove the repeated rows")
+
+
+def _refuse_single(table: Table, ids: pd.Series, column: str) -> None:
+    first = ids.iloc[0]
+    if (ids == first).all():
+        raise ValueError(
+            f"{table.path}: column {table.names.get(column, column)!r}: expected at least 2 different ids, got only "
+            f"{first!r} in all {len(ids):,} rows; there is nothing to choose between: add events."
+        )
