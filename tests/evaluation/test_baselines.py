@@ -120,6 +120,22 @@ def test_ease_without_penalty_says_what_to_do(pairs):
         BASELINES["ease"](pairs, Evaluate(ease_l2=0.0), pairs.split.test, 1)
 
 
+def test_ease_weights_are_shared_while_in_use_and_then_dropped(pairs, monkeypatch):
+    computed = []
+    monkeypatch.setattr(
+        "tfrec_llm.evaluation.baselines.ease.ease_weights",
+        lambda owned, l2: computed.append(l2) or ease_weights(owned, l2),
+    )
+    scorer = BASELINES["ease"](pairs, SETTINGS, pairs.split.test, 1)
+    scorer = BASELINES["ease_recency"](pairs, SETTINGS, pairs.split.test, 1)
+    assert computed == [1.0]
+    BASELINES["ease"](pairs, Evaluate(ease_l2=2.0), pairs.split.test, 1)
+    assert computed == [1.0, 2.0]
+    del scorer
+    BASELINES["ease"](pairs, SETTINGS, pairs.split.test, 1)
+    assert computed == [1.0, 2.0, 1.0]
+
+
 def test_ease_recency_forgets(make_dataset):
     # 3 goes with 2, and 5 with 4; who saw 2 long ago and 4 just now gets 5 first, and plain EASE can't tell
     filler = [6, 7, 8, 9]

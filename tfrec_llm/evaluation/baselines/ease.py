@@ -4,6 +4,7 @@ On sequences it is weak as published, because it forgets the order, and strong o
 """
 
 import logging
+from weakref import WeakValueDictionary
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +17,7 @@ from tfrec_llm.types import Dataset, Queries
 
 logger = logging.getLogger(__name__)
 BLOCK_ROWS = 512
+_weights: WeakValueDictionary[tuple[int, float], np.ndarray] = WeakValueDictionary()  # of scorers that are still in use
 
 
 def build_ease(dataset: Dataset, settings: Evaluate, queries: Queries, seed: int) -> Scorer | None:
@@ -36,7 +38,10 @@ def _build(name: str, dataset: Dataset, settings: Evaluate, queries: Queries, de
             name, num_items, settings.ease_max_items, 4e-9 * num_items**2,
         )  # fmt: skip
         return None
-    weights = ease_weights(training_matrix(dataset), settings.ease_l2)
+    key = id(dataset), settings.ease_l2  # the scorer holds the data set as long as its weights live
+    weights = _weights.get(key)
+    if weights is None:
+        weights = _weights[key] = ease_weights(training_matrix(dataset), settings.ease_l2)
     return lambda rows: history_matrix(dataset, queries, rows, decay) @ weights
 
 
