@@ -1,8 +1,8 @@
 """The network that predicts the reward of each candidate: a prior from the blend, plus a residual that is learnt.
 
-predicted reward = sigmoid(logit(value x blend probability) + residual(context, features)). Both terms are added
-as log-odds, so a prediction stays in (0, 1) as rewards do, and an unlikely candidate can be lifted as easily as a likely
-one. The residual's last layer starts at zero: untrained, candidates are ranked exactly as the blend ranks them.
+predicted reward = sigmoid(logit(value x blend probability) + residual(context, features)). They are added as log-odds,
+so a prediction stays in (0, 1) as rewards do, and an unlikely candidate can be lifted as easily as a likely one. The
+residual's last layer starts at zero: untrained, candidates are ranked exactly as the blend ranks them.
 """
 
 from collections.abc import Mapping

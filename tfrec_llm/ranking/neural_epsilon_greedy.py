@@ -1,7 +1,8 @@
 """Neural epsilon-greedy: TF-Agents' contextual bandit with per-item features.
 
-TF-Agents does the learning (`NeuralEpsilonGreedyAgent.train` on a reward network of ours); its policy and driver
-are not used: slates, the mask of allowed candidates and propensities are the shared sampler's, and the driver's loop is slow.
+TF-Agents does the learning (`NeuralEpsilonGreedyAgent.train` on a reward network of ours; XLA compiles it whole); its
+policy and driver are not used: slates, the mask of allowed candidates and propensities are the shared sampler's, and
+the driver's loop is slow.
 """
 
 from collections.abc import Callable

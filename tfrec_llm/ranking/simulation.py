@@ -112,8 +112,7 @@ def simulate(config: Config, world: str, logs: Path) -> dict[str, dict]:
         AgentShape(place.context_dim, place.feature_dim, place.num_actions, prior=-1, seed=config.seed),
     )
     result = simulate_agent(place, agent, config.simulate.users, config.simulate.rounds, config.seed)
-    _log.info("simulate: %s in %s: %.0f interactions/s", name, world, result.per_second)
-    print(f"{name} in {world}: {result.per_second:,.0f} interactions/s with learning")
+    _log.info("simulate: %s in %s: %.0f interactions/s with learning", name, world, result.per_second)
     _write_curves(result, logs / world / name)
     last = slice(-max(len(result.reward) // 10, 1), None)
     metrics = {}
