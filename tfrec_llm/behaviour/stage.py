@@ -1,0 +1,138 @@
+"""Trains the behaviour model on the training events, stops on half A, and loads it again."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm.behaviour.judging import make_judge
+from tfrec_llm.behaviour.lstm import LstmBehaviour, LstmSettings
+from tfrec_llm.behaviour.pace import Pace
+from tfrec_llm.config import Config, choose
+from tfrec_llm.data.pipeline import sequence_passes
+from tfrec_llm.layers.item_table import ItemTable
+from tfrec_llm.training import (
+    Compute,
+    Stage,
+    choose_compute,
+    fit,
+    load_weights,
+    make_strategy,
+    precision,
+    save_weights,
+    write_projector,
+)
+from tfrec_llm.types import FIRST_ITEM, Dataset, ItemVectors
+
+
+def build_lstm(
+    settings: LstmSettings, config: Config, dataset: Dataset, items: ItemVectors | None, *, fixed_steps: bool = False
+) -> LstmBehaviour:
+    """An untrained, built model for a data set.
+
+    Args:
+      settings: of the model.
+      config: `behaviour` says when the softmax is sampled.
+      dataset: training events give the popularity, the domain the event types.
+      items: text vectors of the items, or None for ids alone.
+      fixed_steps: as XLA needs.
+    """
+    rows = len(dataset.catalogue.item_ids)
+    text = None if items is None or items.text is None else np.asarray(items.text)
+    popularity = np.bincount(dataset.interactions.item[dataset.split.train], minlength=rows)
+    sampled = config.behaviour.num_sampled if rows - FIRST_ITEM > config.behaviour.full_softmax_max_items else 0
+    model = LstmBehaviour(
+        settings,
+        ItemTable(rows, settings.dim, text, settings.id_dropout, name="items"),
+        num_events=len(dataset.domain.events),
+        basket=dataset.domain.step == "basket",
+        popularity=popularity,
+        num_sampled=sampled,
+        fixed_steps=fixed_steps,
+        name="behaviour",
+    )
+    model.build()
+    return model
+
+
+MODELS: dict[str, tuple[type, Callable[..., Any]]] = {"lstm": (LstmSettings, build_lstm)}
+WEIGHTS = "weights.npz"
+_log = logging.getLogger(__name__)
+
+
+def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage) -> dict[str, float]:
+    """Trains a behaviour model; the pass with the best NDCG@10 on half A of the validation users is kept.
+
+    Args:
+      config: `behaviour`, `train` and the seed are read.
+      dataset: what `prepare` left.
+      items: text vectors of the items, or None for ids alone.
+      stage: where the weights, the checkpoints and the TensorBoard files go.
+
+    Returns:
+      Figures of the best pass on half A, and the seconds of the training.
+    """
+    begin, settings = time.monotonic(), config.behaviour
+    own, builder = choose(MODELS, settings.model, "behaviour.model")
+    passes = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
+    pace = Pace(settings.learning_rate, int(passes(0).cardinality()), settings.epochs)
+
+    def build(compute: Compute) -> tf.keras.Model:
+        tf.keras.utils.set_random_seed(config.seed)
+        model = builder(own, config, dataset, items, fixed_steps=compute.jit_compile)
+        model.compile(optimizer=tf.keras.optimizers.Adam(pace), jit_compile=compute.jit_compile)
+        return model
+
+    label = f"behaviour {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
+    compute = choose_compute(build, _smallest(passes(0)), config.train, stage=label)
+    with precision(compute), make_strategy(config.train).scope():
+        model = build(compute)
+    judge = make_judge(model, dataset, settings.max_history)
+
+    def validate() -> dict[str, float]:
+        figures = judge()
+        pace.replan(int(model.optimizer.iterations), settings.max_minutes)
+        return figures
+
+    history = fit(
+        model,
+        passes,
+        stage=stage,
+        epochs=settings.epochs,
+        validate=validate,
+        patience=settings.patience,
+        max_minutes=settings.max_minutes,
+        weight_average=settings.weight_average,
+        seed=config.seed,
+    )
+    save_weights(model, stage.folder / WEIGHTS)
+    _project(model, dataset, stage)
+    best = max(history, key=lambda entry: entry["ndcg@10"])
+    return {name: best[name] for name in best if "@" in name} | {"seconds": time.monotonic() - begin}
+
+
+def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> LstmBehaviour:
+    """The model that `train` left in a folder.
+
+    Raises:
+      ValueError: the weights are missing or do not fit config and dataset.
+    """
+    own, builder = choose(MODELS, config.behaviour.model, "behaviour.model")
+    model = builder(own, config, dataset, items)
+    load_weights(model, Path(folder) / WEIGHTS)
+    return model
+
+
+def _smallest(batches: tf.data.Dataset) -> Any:
+    """The batch with the fewest steps of a pass: the cheapest to measure on."""
+    return min(batches.take(64), key=lambda batch: batch.item.shape[1])
+
+
+def _project(model: LstmBehaviour, dataset: Dataset, stage: Stage) -> None:
+    catalogue = dataset.catalogue
+    vectors = model.item_table().numpy()[FIRST_ITEM:, :-1]
+    write_projector(stage.logs, "items", vectors, [title or "-" for title in catalogue.titles[FIRST_ITEM:]])

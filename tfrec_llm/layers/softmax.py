@@ -1,0 +1,140 @@
+"""Cross entropy against the item table, whole or sampled.
+
+Behaviour models train with it. A step's target may be several items: the target distribution is uniform over them.
+Rows 0 and 1 of an item table never take part.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfrec_llm.types import FIRST_ITEM
+
+
+class Targets(NamedTuple):
+    """What should have been predicted, one entry per event that is a target."""
+
+    row: tf.Tensor  # [P] int32 row of the queries
+    item: tf.Tensor  # [P] int32 item index
+    weight: tf.Tensor  # [P] float32: 1 / number of items that share the step, 0 where the event is no target
+
+
+@tf.custom_gradient
+def log_partition(queries, items):
+    """The logarithm of the sum over all items of exp(query . item), with a gradient that needs no probabilities stored.
+
+    Args:
+      queries: [R, Q].
+      items: [N, Q] without the rows of padding and unknown.
+
+    Returns:
+      [R] float32.
+    """
+    logits = tf.cast(tf.matmul(queries, items, transpose_b=True), tf.float32)  # [R, N]
+    highest = tf.reduce_max(logits, axis=1)  # [R]
+    powers = tf.exp(logits - highest[:, None])  # [R, N]
+    total = tf.reduce_sum(powers, axis=1)  # [R]
+
+    def gradient(upstream):
+        share = (upstream / total)[:, None]  # [R, 1]
+        unnormalised = tf.cast(powers, queries.dtype)
+        d_queries = tf.matmul(unnormalised, items) * tf.cast(share, queries.dtype)
+        weighted = queries * tf.cast(share, queries.dtype)
+        return d_queries, tf.matmul(unnormalised, weighted, transpose_a=True)
+
+    return highest + tf.math.log(total), gradient
+
+
+def full_softmax(queries, table, targets: Targets):
+    """Cross entropy over all items.
+
+    Args:
+      queries: [R, Q].
+      table: [N+2, Q].
+      targets: P entries; their weights sum to 1 for each row that has a target.
+
+    Returns:
+      Scalar float32: mean over the rows that have a target.
+    """
+    weights = row_weights(targets, tf.shape(queries)[0])  # [R]
+    partition = log_partition(queries, table[FIRST_ITEM:])  # [R]
+    hits = _inner(queries, targets.row, tf.gather(table, targets.item))  # [P]
+    loss = tf.reduce_sum(weights * partition) - tf.reduce_sum(targets.weight * hits)
+    return tf.math.divide_no_nan(loss, tf.reduce_sum(weights))
+
+
+def sampled_softmax(queries, target_vectors, sample_vectors, sample, log_expected, targets: Targets):
+    """Cross entropy whose partition is estimated from sampled items, shared by the batch.
+
+    The negatives are corrected by the logarithm of their expected count, the targets are not, so that the estimate of
+    the partition is unbiased. Samples that are a target of the same row (accidental hits) are removed.
+
+    Args:
+      queries: [R, Q].
+      target_vectors: [P, Q] vectors of the targets.
+      sample_vectors: [S, Q] vectors of the samples.
+      sample: [S] int32 item indices, repeats allowed.
+      log_expected: [S] logarithm of how often each is expected in the sample.
+      targets: P entries.
+
+    Returns:
+      Scalar float32: mean over the rows that have a target.
+    """
+    num_rows = tf.shape(queries)[0]
+    weights = row_weights(targets, num_rows)
+    logits = tf.cast(tf.matmul(queries, sample_vectors, transpose_b=True), tf.float32)  # [R, S]
+    logits -= log_expected[None, :] + 1e9 * _accidental_hits(sample, targets, num_rows)
+    hits = _inner(queries, targets.row, target_vectors)  # [P]
+    highest = tf.stop_gradient(
+        tf.maximum(
+            tf.reduce_max(logits, axis=1),
+            tf.math.unsorted_segment_max(tf.where(targets.weight > 0, hits, -1e9), targets.row, num_rows),
+        )
+    )  # [R]
+    positive = tf.where(targets.weight > 0, tf.exp(hits - tf.gather(highest, targets.row)), 0)
+    total = tf.reduce_sum(tf.exp(logits - highest[:, None]), axis=1)
+    total += tf.math.unsorted_segment_sum(positive, targets.row, num_rows)
+    partition = highest + tf.math.log(total)  # [R]
+    loss = tf.reduce_sum(weights * partition) - tf.reduce_sum(targets.weight * hits)
+    return tf.math.divide_no_nan(loss, tf.reduce_sum(weights))
+
+
+def draw(log_probability, size: int):
+    """Items drawn with replacement, for `sampled_softmax`.
+
+    Args:
+      log_probability: [N+2] float32 logarithm of each item's probability; rows 0 and 1 are ignored.
+      size: S.
+
+    Returns:
+      ([S] int32 item indices, [S] float32 logarithm of the expected count of each).
+    """
+    chosen = tf.random.uniform((size,))
+    edges = tf.cumsum(tf.exp(log_probability[FIRST_ITEM:]))
+    drawn = tf.searchsorted(edges / edges[-1], chosen, side="right")
+    sample = tf.minimum(drawn, tf.shape(edges)[0] - 1) + FIRST_ITEM
+    return sample, tf.gather(log_probability, sample) - tf.math.log(edges[-1]) + tf.math.log(float(size))
+
+
+def row_weights(targets: Targets, num_rows) -> tf.Tensor:
+    """[R] float32: 1 for a row that has a target, else 0."""
+    return tf.math.unsorted_segment_sum(targets.weight, targets.row, num_rows)
+
+
+def _inner(queries, rows, vectors):
+    """[P] float32 inner products of some queries with one vector each."""
+    return tf.cast(tf.reduce_sum(tf.gather(queries, rows) * vectors, axis=-1), tf.float32)
+
+
+def _accidental_hits(sample, targets: Targets, num_rows):
+    """[R, S] float32: 1 where a sample is a target of the row."""
+    order = tf.argsort(sample)
+    ordered = tf.gather(sample, order)
+    first = tf.searchsorted(ordered, targets.item, side="left")  # [P]
+    found = tf.gather(ordered, tf.minimum(first, tf.shape(sample)[0] - 1)) == targets.item
+    live = tf.logical_and(found, targets.weight > 0)
+    group = tf.searchsorted(ordered, sample, side="left")  # [S] first position of the sample's item
+    cell = targets.row * tf.shape(sample)[0] + tf.where(live, first, 0)
+    marks = tf.math.unsorted_segment_max(tf.cast(live, tf.float32), cell, num_rows * tf.shape(sample)[0])
+    marks = tf.reshape(tf.maximum(marks, 0), (num_rows, -1))  # [R, S] by first position
+    return tf.gather(marks, group, axis=1)

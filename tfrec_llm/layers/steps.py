@@ -1,0 +1,89 @@
+"""From events to steps, in the graph: which events form one step, and how long the wait before it was.
+
+An event is a step of its own, or, in a basket domain, all events of one user at one second are one step. Behaviour
+models read histories through these functions, in training as in the exported program.
+"""
+
+import tensorflow as tf
+
+from tfrec_llm.types import PADDING, History
+
+GAP_BUCKETS = 24
+
+
+def step_index(history: History, basket: bool) -> tf.Tensor:
+    """The step that each event belongs to.
+
+    Args:
+      history: [B, T] each.
+      basket: equal known times share a step.
+
+    Returns:
+      [B, T] int32, counted from 0; padding repeats the last step's number or goes on counting, and means nothing.
+    """
+    shape = tf.shape(history.item)
+    if not basket:
+        return tf.broadcast_to(tf.range(shape[1])[None, :], shape)
+    same = tf.logical_and(history.time[:, 1:] == history.time[:, :-1], history.time[:, 1:] != 0)
+    padding = history.item[:, 1:] == PADDING
+    opens = tf.cast(tf.logical_not(tf.logical_or(same, padding)), tf.int32)
+    return tf.pad(tf.cumsum(opens, axis=1), [[0, 0], [1, 0]])
+
+
+def step_count(history: History, steps: tf.Tensor) -> tf.Tensor:
+    """[B] int32 number of steps in each history, 0 for an empty one."""
+    return tf.reduce_max(tf.where(history.item != PADDING, steps + 1, 0), axis=1)
+
+
+def gaps(history: History) -> tf.Tensor:
+    """Seconds since the event before.
+
+    Args:
+      history: [B, T] each.
+
+    Returns:
+      [B, T] int64; -1 where this event's time or the one before is unknown, as at the first event.
+    """
+    before = tf.pad(history.time[:, :-1], [[0, 0], [1, 0]])
+    known = tf.logical_and(history.time > 0, before > 0)
+    return tf.where(known, tf.maximum(history.time - before, 0), -tf.ones_like(before))
+
+
+def log_gaps(history: History) -> tf.Tensor:
+    """[B, T] float32 log2(1 + seconds since the event before), 0 where unknown."""
+    seconds = tf.cast(tf.maximum(gaps(history), 0), tf.float32)
+    return tf.math.log1p(seconds) / tf.math.log(2.0)
+
+
+def gap_buckets(history: History) -> tf.Tensor:
+    """The wait before each event as a small number.
+
+    Args:
+      history: [B, T] each.
+
+    Returns:
+      [B, T] int32 in [0, GAP_BUCKETS): 0 unknown, 1 the same second, then one bucket per doubling of the seconds.
+    """
+    doublings = tf.cast(tf.floor(log_gaps(history) + 1e-4), tf.int32)
+    return tf.where(gaps(history) < 0, 0, tf.minimum(doublings + 1, GAP_BUCKETS - 1))
+
+
+def mean_by_step(values: tf.Tensor, history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
+    """Means over the events of each step.
+
+    Args:
+      values: [B, T, I] one row per event.
+      history: [B, T] each.
+      steps: [B, T] from `step_index`.
+      num_steps: scalar S, at least the largest number of steps in the batch.
+
+    Returns:
+      [B, S, I]; zeros for steps without an event.
+    """
+    batch = tf.shape(steps)[0]
+    cell = tf.range(batch)[:, None] * num_steps + tf.minimum(steps, num_steps - 1)  # [B, T]
+    valid = tf.cast(history.item != PADDING, values.dtype)
+    total = tf.math.unsorted_segment_sum(values * valid[..., None], cell, batch * num_steps)
+    count = tf.math.unsorted_segment_sum(valid, cell, batch * num_steps)
+    mean = total / tf.maximum(count, 1)[:, None]  # [B*S, I]
+    return tf.reshape(mean, tf.stack([batch, num_steps, tf.shape(values)[-1]]))
