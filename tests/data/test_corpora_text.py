@@ -1,0 +1,111 @@
+"""Normal form, duplicates and the hash split that all corpora share; and labelled sentences of a user's own."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfrec_llm.config import Data
+from tfrec_llm.data import SENTIMENTS, read_utterances
+from tfrec_llm.data.texts import collect, hash_split, language_of, normalise
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Hello,  World!", "hello world"), ("ＡＢＣ１", "abc1"), ("真好！！", "真好"), ("a_b", "a b"), ("?!", "")],
+)
+def test_width_case_spaces_and_punctuation_do_not_count(one, other):
+    assert normalise(one) == other
+
+
+def test_eight_tenths_are_trained_on_and_equal_keys_stay_together():
+    keys = [f"sentence {i}" for i in range(5000)]
+    split = hash_split(keys)
+    for name, share in (("train", 0.8), ("validation", 0.1), ("test", 0.1)):
+        assert (split == name).mean() == pytest.approx(share, abs=0.02)
+    assert np.array_equal(split[::-1], hash_split(keys[::-1]))
+
+
+def test_language_is_seen_in_the_letters():
+    assert [language_of(text) for text in ("手机", "funny 电影", "phone", "")] == ["zh", "zh", "en", "en"]
+
+
+def test_duplicates_go_and_contradictions_go_altogether():
+    texts = ["Good.", "good", "Bad", "bad!", "fine", "  ", "Fine  day"]
+    labels = np.array([1, 1, 0, 1, 1, 0, 1], np.int32)
+    corpus = collect("tiny", texts, {"intent": (("no", "yes"), labels)}, "en")
+    assert corpus.texts.tolist() == ["Good.", "fine", "Fine day"]
+    assert corpus.intent.tolist() == [1, 1, 1]
+    assert corpus.labels == {"intent": ("no", "yes")}
+    assert corpus.language.tolist() == ["en"] * 3
+
+
+def test_nothing_left_is_an_error():
+    with pytest.raises(ValueError, match="corpus tiny: expected texts with labels, got none"):
+        collect("tiny", ["?"], {"intent": (("no", "yes"), np.array([0]))}, "en")
+
+
+def write(tmp_path, text, encoding="utf-8"):
+    path = tmp_path / "own.csv"
+    path.write_bytes(text.encode(encoding))
+    return Data(utterances=str(path))
+
+
+def test_a_file_with_all_three_labels(tmp_path):
+    corpus = read_utterances(
+        write(
+            tmp_path,
+            "text,intent,sentiment,emotion\n"
+            "play it,play,positive,\n"
+            "找一部喜剧,find,neutral,joy\n"
+            '"stop, please",,negative,anger\n'
+            "Play it!,play,positive,\n",
+        )
+    )
+    assert corpus.corpus == "files"
+    assert corpus.texts.tolist() == ["play it", "找一部喜剧", "stop, please"]
+    assert corpus.language.tolist() == ["en", "zh", "en"]
+    assert corpus.labels == {"intent": ("find", "play"), "emotion": ("anger", "joy"), "sentiment": SENTIMENTS}
+    assert corpus.intent.tolist() == [1, 0, -1]
+    assert corpus.emotion.tolist() == [-1, 1, 0]
+    assert corpus.sentiment.tolist() == [2, 1, 0]
+    assert np.array_equal(corpus.split, hash_split(["play it", "找一部喜剧", "stop please"]))
+
+
+def test_own_sentiments_and_own_column_names(tmp_path):
+    settings = write(tmp_path, "sentence,mood\none,b\ntwo,a\nthree,c\n")
+    settings = Data(utterances=settings.utterances, columns={"text": "sentence", "sentiment": "mood"})
+    corpus = read_utterances(settings)
+    assert corpus.labels == {"sentiment": ("a", "b", "c")}
+    assert corpus.sentiment.tolist() == [1, 0, 2]
+    assert corpus.intent is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sentence,intent\na,b\n", "column 'text' is missing"),
+        ("text,label\nhello,b\n", "a column intent, emotion or sentiment"),
+        ("text,intent\nhello,a\n ,b\n", "column 'text': expected a sentence, got at line 3"),
+        ("text,intent\nhello,a\nbye,a\n", "column 'intent': expected at least two different labels, got a"),
+        ("text,intent\n", "only a header"),
+        ("", "empty file"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name_column_and_line(tmp_path, text, message):
+    settings = write(tmp_path, text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_utterances(settings)
+    assert settings.utterances in str(caught.value)
+
+
+def test_a_wrong_encoding_and_no_path(tmp_path):
+    with pytest.raises(ValueError, match=r"line 2.*UTF-8"):
+        read_utterances(write(tmp_path, "text,intent\ncaf\u00e9,a\nbye,b\n", "latin-1"))
+    with pytest.raises(ValueError, match=r"data\.utterances"):
+        read_utterances(Data())
