@@ -75,7 +75,9 @@ def _encode(
     tokens = _tokens(encoder, texts, kind, max_tokens, batch_size)
     order = np.argsort([len(row) for row in tokens], kind="stable")
     encode = _compiled(encoder, dtype)
-    with tqdm(total=len(texts), desc=f"encode {kind}", unit="text", disable=len(texts) < PIECE // 8) as bar:
+    with tqdm(
+        total=len(texts), desc=f"encode {kind}", unit="text", disable=True if len(texts) < PIECE // 8 else None
+    ) as bar:
         for begin in range(0, len(texts), PIECE):
             rows, values = order[begin : begin + PIECE], []
             for start in range(0, len(rows), batch_size):

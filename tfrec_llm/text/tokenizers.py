@@ -4,13 +4,16 @@ Each tokenizer maps [B] strings to ids [B, L] padded to the longest of the batch
 special tokens too. Broken UTF-8, empty and endless strings are all fine.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
+from tensorflow_text.python.ops import sentencepiece_tokenizer
 from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
+OPS = sentencepiece_tokenizer.gen_sentencepiece_tokenizer
 CHARACTERS_PER_TOKEN = 16  # a text is cut after so many characters for each token allowed
 # What nmt_nfkc, the normaliser of XLM-R, does beside NFKC: drops controls, sees more white space, keeps the wide tilde.
 DROPPED = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x{8f}\x{9f}]"
@@ -33,6 +36,28 @@ def _frame(tokens: tf.RaggedTensor, max_tokens: int, begin: int, end: int, pad: 
     return ids, tf.sequence_mask(framed.row_lengths(), tf.shape(ids)[1])
 
 
+class _SharedPieces(tf.saved_model.experimental.TrackableResource):
+    """A SentencePiece model under a name of its own.
+
+    `tf_text.SentencepieceTokenizer` leaves its model to the kernel that made it, and `tf.random.set_seed` throws
+    kernels away: the next text would find no model. A named one stays.
+    """
+
+    def __init__(self, model: bytes):
+        self._model, self._name = model, f"sentencepiece-{hashlib.blake2b(model, digest_size=8).hexdigest()}"
+        super().__init__()
+
+    def _create_resource(self) -> tf.Tensor:
+        return OPS.sentencepiece_op(model=self._model, shared_name=self._name)
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """[B] strings -> [B, (tokens)] ids."""
+        ids, splits = OPS.sentencepiece_tokenize_op(
+            self.resource_handle, texts, nbest_size=0, alpha=1.0, add_bos=False, add_eos=False, reverse=False
+        )
+        return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
+
+
 class SentencePiece(tf.Module):
     """SentencePiece Unigram with XLM-R's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3.
 
@@ -48,7 +73,7 @@ class SentencePiece(tf.Module):
 
     def __init__(self, pieces: Sequence[str], scores: np.ndarray, name: str = "sentence_piece"):
         super().__init__(name=name)
-        self._pieces = tf_text.SentencepieceTokenizer(self.proto(pieces, scores))
+        self._model = _SharedPieces(self.proto(pieces, scores))
 
     @classmethod
     def proto(cls, pieces: Sequence[str], scores: np.ndarray) -> bytes:
@@ -78,7 +103,7 @@ class SentencePiece(tf.Module):
         texts = tf.strings.regex_replace(texts, SPACES, " ")
         texts = tf.strings.regex_replace(texts, WIDE_TILDE, PRIVATE)
         texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFKC"), PRIVATE, WIDE_TILDE)
-        return _frame(self._pieces.tokenize(texts), max_tokens, self.BEGIN, self.END, self.PAD)
+        return _frame(self._model.tokenize(texts), max_tokens, self.BEGIN, self.END, self.PAD)
 
 
 class WordPiece(tf.Module):
