@@ -2,11 +2,11 @@
 
 Place in the flow: they come after the dataset (which values do items share?) and feed the text stage and half B.
 All of them are synthetic: made of the domain's templates, never spoken by a user. Templates, words and feelings are
-split 70/30 between training and test, and nothing of one side is ever said on the other.
+split 70/30 between training and test, and nothing of one side is said on the other (a test keeps the shipped domains
+free of phrases that stand in two lists).
 """
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,8 +16,6 @@ import numpy as np
 from tfrec_llm.data.domains import LANGUAGES, NEUTRAL, holes
 from tfrec_llm.data.texts import normalise
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain, Utterances
-
-log = logging.getLogger(__name__)
 
 MIN_SHARED = 50  # items that must share an attribute value before a sentence may name it
 MAX_ATTRIBUTES = 2

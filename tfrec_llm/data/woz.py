@@ -81,7 +81,7 @@ def load_crosswoz(seed: int) -> Utterances:
     """CrossWOZ user turns in Chinese; intent is multi-label over General, Inform, Request and Select.
 
     Args:
-      seed: chooses the values that stand in the placeholders; split and labels don't depend on it.
+      seed: chooses the values that stand in the placeholders; the split of a template does not depend on it.
     """
     return parse_crosswoz(json.loads(sources.read_member(ARCHIVE, CROSSWOZ)), seed)
 
@@ -102,7 +102,7 @@ def load_multiwoz(seed: int) -> Utterances:
     About a hundred texts that the archive lists under two or more acts are left out: the rest have exactly one.
 
     Args:
-      seed: chooses the values that stand in the placeholders; split and labels don't depend on it.
+      seed: chooses the values that stand in the placeholders; the split of a template does not depend on it.
     """
     return parse_multiwoz(json.loads(sources.read_member(ARCHIVE, MULTIWOZ)), seed)
 
