@@ -69,7 +69,7 @@ def download(archive: Archive, folder: Path) -> Path:
                 _stream(client.s, find_url(client, archive), archive, part)
             return part
         except requests.RequestException as error:
-            if attempt == ATTEMPTS or not part.exists():
+            if attempt == ATTEMPTS or (attempt > 1 and not part.exists()):  # not even begun: offline
                 raise SourceError(_no_network(archive, folder, error)) from error
             log.warning("%s: interrupted (%s), attempt %d of %d goes on", archive.file, error, attempt, ATTEMPTS)
             time.sleep(min(2.0**attempt, 15.0) if attempt > 1 else 0.2)

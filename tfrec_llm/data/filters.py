@@ -55,9 +55,10 @@ def refuse_too_small(user_ids: np.ndarray, item_ids: np.ndarray, min_item_count:
     """
     for noun, ids in (("users", user_ids), ("items", item_ids)):
         if len(ids) < 2:
+            left = ", ".join(repr(str(i)) for i in ids)
             raise ValueError(
-                f"interactions: expected at least 2 {noun}, got {len(ids)} ({', '.join(map(repr, ids))}) after items "
-                f"with fewer than {min_item_count} events were dropped; add events, or lower data.min_item_count."
+                f"interactions: expected at least 2 {noun}, got {len(ids)} ({left}) after items with fewer than "
+                f"{min_item_count} events were dropped; add events, or lower data.min_item_count."
             )
 
 

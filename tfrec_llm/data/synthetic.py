@@ -15,7 +15,7 @@ from tfrec_llm.data.raw import RawData, passage
 from tfrec_llm.types import Domain
 
 DAY = 86_400  # seconds
-_START = 1_577_836_800  # 2020-01-01
+_END = 1_704_067_200  # 2024-01-01; everybody comes in the days before it
 _SHARED_BY = 50  # items that have the same value of an attribute, at least, where there are enough items
 _ATTRIBUTES = {
     "genre": ("Comedy", "Drama", "Action", "Thriller", "Romance", "Horror", "Sci-Fi", "Western"),
@@ -100,7 +100,7 @@ def _events(
     """Events in time: what follows the chain is liked better than what does not."""
     num_users, num_events = items.shape
     gaps = np.ceil(np.exp(rng.normal(np.log(DAY), 1.5, size=items.shape))).astype(np.int64)  # minutes to weeks
-    start = _START + rng.integers(30 * DAY, size=(num_users, 1))
+    before_end = rng.integers(5 * DAY, size=(num_users, 1)) + gaps[:, ::-1].cumsum(axis=1)[:, ::-1]
     names = _event_names(domain)
     half = len(names) // 2
     worse, better = rng.integers(half + 1, size=items.shape), rng.integers(half, len(names), size=items.shape)
@@ -111,7 +111,7 @@ def _events(
         {
             "user_id": np.repeat(users, num_events),
             "item_id": item_ids[items.ravel()],
-            "timestamp": (start + gaps.cumsum(axis=1)).ravel(),
+            "timestamp": np.maximum(_END - before_end, 0).ravel(),
             "event": np.array(names)[event.ravel()],
             "value": (event.ravel() + 1.0 if rated else np.ones(event.size)).astype(np.float32),
         }

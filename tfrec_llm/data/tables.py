@@ -133,14 +133,15 @@ def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
     """How a person finds rows: lines of a text file (quoted cells may span several), row numbers of Parquet."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return "row", [int(row) + 1 for row in rows]
-    reader = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=_delimiter(path))
-    wanted, found, row, begin = set(rows.tolist()), [], -1, 1
-    for cells in reader:
-        if cells:  # blank lines are no rows
+    delimiter = _delimiter(path)
+    lines = io.StringIO(_decode(path), newline="").readlines()
+    reader, wanted, found, row, begin = csv.reader(lines, delimiter=delimiter), set(rows.tolist()), [], -1, 0
+    for _ in reader:
+        if lines[begin].strip(" \t\r\n".replace(delimiter, "")):  # blank lines are no rows
             if row in wanted:
-                found.append(begin)
+                found.append(begin + 1)
             row += 1
-        begin = reader.line_num + 1
+        begin = reader.line_num
         if len(found) == len(wanted):
             break
     return "line", found
