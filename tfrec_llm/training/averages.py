@@ -60,7 +60,7 @@ class WeightAverage(tf.keras.callbacks.Callback):
             step = tf.cast(self.state.step, tf.float32)
             keep = tf.minimum(tf.constant(self.decay, tf.float32) ** self._every, (1.0 + step) / (10.0 + step))
             for value, weight in zip(values, self._weights, strict=True):
-                value.assign(value + (1.0 - keep) * (weight - value))
+                value.assign_add(tf.cast(1.0 - keep, value.dtype) * (weight - value))
             self.state.step.assign_add(self._every)
 
         self._update = update

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from pathlib import Path
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -15,15 +14,15 @@ class LossWatch(tf.keras.callbacks.Callback):
 
     _supports_tf_logs = True
 
-    def __init__(self, stage: str, writer: tf.summary.SummaryWriter):
+    def __init__(self, stage: str, writer: tf.summary.SummaryWriter, steps_before: int):
         super().__init__()
-        self._stage, self._writer, self._pass, self._steps_before = stage, writer, 0, 0
+        self._stage, self._writer, self._pass, self._steps_before = stage, writer, 0, steps_before
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._bad = tf.Variable(-1, dtype=tf.int64, trainable=False)
         self._total = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self._look = tf.function(self._note, input_signature=[tf.TensorSpec([], tf.float32)])
+        self._look = tf.function(self._note, reduce_retracing=True)
         self._last = tf.Variable(0.0, trainable=False)
-        self._loss_is_mean = False
+        self._bad_loss = tf.Variable(0.0, trainable=False)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the count of a pass."""
@@ -35,7 +34,7 @@ class LossWatch(tf.keras.callbacks.Callback):
         """Notes the loss on the device, and looks at it now and then."""
         if "loss" not in (logs or {}):
             raise ValueError(f"{self._stage}: expected train_step to return 'loss', got {sorted(logs or {})}.")
-        self._look(tf.reduce_mean(tf.cast(logs["loss"], tf.float32)))
+        self._look(logs["loss"])
         if batch % CHECK_EVERY == CHECK_EVERY - 1:
             self._check()
             with self._writer.as_default(step=self._steps_before + batch + 1):
@@ -45,6 +44,9 @@ class LossWatch(tf.keras.callbacks.Callback):
         """The last look of a pass."""
         self._check()
         self._steps_before += int(self._step)
+        bad = [w.name for w in self.model.trainable_weights if not bool(tf.reduce_all(tf.math.is_finite(w)))]
+        if bad:
+            raise ValueError(self._advice(f"finite weights, got others in {', '.join(bad)} after the last step"))
 
     def mean_loss(self) -> float:
         """Mean loss of the pass that has just ended.
@@ -57,20 +59,24 @@ class LossWatch(tf.keras.callbacks.Callback):
         return float(self._total) / max(1, int(self._step))
 
     def _note(self, loss: tf.Tensor) -> None:
+        loss = tf.reduce_mean(tf.cast(loss, tf.float32))
         self._step.assign_add(1)
         first = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(loss)))
         self._bad.assign(tf.where(first, self._step, self._bad))
+        self._bad_loss.assign(tf.where(first, loss, self._bad_loss))
         self._total.assign_add(tf.cast(loss, tf.float64))
         self._last.assign(loss)
 
     def _check(self) -> None:
         bad = int(self._bad)
         if bad >= 0:
-            raise ValueError(
-                f"{self._stage}: expected a finite loss, got {float(self._last)} from step {bad} of pass {self._pass} "
-                "on; lower the learning rate, or set train.precision=float32. The checkpoint of the last whole pass "
-                "is kept."
-            )
+            raise ValueError(self._advice(f"a finite loss, got {float(self._bad_loss)} at step {bad}"))
+
+    def _advice(self, what: str) -> str:
+        return (
+            f"{self._stage}: expected {what} of pass {self._pass}; lower the learning rate or set "
+            "train.precision=float32. The checkpoint of the last whole pass is kept."
+        )
 
 
 class Bar(tf.keras.callbacks.Callback):
@@ -106,8 +112,3 @@ class Bar(tf.keras.callbacks.Callback):
     def close(self) -> None:
         """Takes the bar away."""
         self._bar.close()
-
-
-def open_writer(logs: Path) -> tf.summary.SummaryWriter:
-    """A TensorBoard writer for a stage."""
-    return tf.summary.create_file_writer(str(logs))

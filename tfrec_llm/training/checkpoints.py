@@ -19,6 +19,15 @@ from tfrec_llm.training import files
 
 
 @dataclass(frozen=True)
+class Limits:
+    """When a training is over."""
+
+    epochs: int
+    patience: int
+    max_minutes: float  # 0 = no limit
+
+
+@dataclass(frozen=True)
 class State:
     """Where a training stands between two passes."""
 
@@ -28,27 +37,28 @@ class State:
     seconds: float = 0.0  # spent so far, killed passes not counted
     history: list[dict[str, float]] = field(default_factory=list)  # one entry per pass
 
-    def after(self, figure: float, entry: dict[str, float]) -> "State":
+    def after(self, figure: float, entry: dict[str, float], seconds: float) -> "State":
         """The state after one more pass.
 
         Args:
           figure: what the pass is judged by, higher is better.
-          entry: its line in the history, with `seconds`.
+          entry: its line in the history.
+          seconds: it took, validation included.
         """
         better = self.best is None or figure > self.best
         return State(
             done=self.done + 1,
             best=figure if better else self.best,
             best_pass=self.done + 1 if better else self.best_pass,
-            seconds=self.seconds + entry["seconds"],
+            seconds=self.seconds + seconds,
             history=[*self.history, entry],
         )
 
-    def finished(self, epochs: int, patience: int, max_minutes: float) -> bool:
-        """Whether the training is over: passes, patience or time used up."""
-        tired = self.done - self.best_pass >= patience
-        late = 0 < max_minutes <= self.seconds / 60
-        return self.done >= epochs or (self.done > 0 and (tired or late))
+    def finished(self, limits: Limits) -> bool:
+        """Whether passes, patience or time are used up; there is always a first pass."""
+        tired = self.done - self.best_pass >= limits.patience
+        late = 0 < limits.max_minutes <= self.seconds / 60
+        return self.done >= limits.epochs or (self.done > 0 and (tired or late))
 
 
 def save(work: Path, state: State, checkpoint: tf.train.Checkpoint) -> None:

@@ -25,8 +25,9 @@ from tfrec_llm.training.fingerprint import fingerprint
 
 MIN_GAIN = 0.95  # a candidate must take at most this share of the time of the one before to replace it
 MAX_COMPILE_SECONDS = 60.0  # XLA compiles once per shape: a step that compiles longer is not worth it
-MAX_SECONDS = 20.0  # of warm steps per candidate, once it has made WARM_STEPS of them
-WARM_STEPS, MAX_STEPS = 3, 7
+MAX_SECONDS = 5.0  # of warm steps per candidate, once it has made WARM_STEPS of them
+WARM_STEPS, MAX_STEPS = 3, 50
+HOPELESS = 3.0  # times the limit: one such step is enough
 _log = logging.getLogger(__name__)
 
 
@@ -139,7 +140,7 @@ def _fastest(candidates: list[Compute], build: Callable, batch: Any, seconds: di
 
 
 def _seconds_per_step(build: Callable, compute: Compute, batch: Any, limit: float) -> float:
-    """Median seconds of a warm training step; after three steps it stops early where the step is beyond `limit`.
+    """Median seconds of a warm training step, over three steps or more; fewer only where it is hopelessly slow.
 
     Raises:
       ValueError: compiled for longer than MAX_COMPILE_SECONDS (XLA), or the loss is not finite.
@@ -156,6 +157,8 @@ def _seconds_per_step(build: Callable, compute: Compute, batch: Any, limit: floa
             len(times) < MAX_STEPS and sum(times) < MAX_SECONDS and statistics.median(times) < limit
         ):
             times.append(_timed(step, batches))
+            if times[-1] > HOPELESS * limit:
+                break
     finally:
         del model, step, batches
         gc.collect()

@@ -1,10 +1,12 @@
 """Training of any Keras model of the flow, with everything that a long run needs around `model.fit`.
 
-One call of `model.fit` per pass, so that the order of the data can depend on the pass alone and a run that was killed
-in pass 7 sees in its second pass 7 what the first one saw. Dropout and other random operations start each pass from
-`seed`, for the same reason.
+One call of `model.fit` per pass, so that the order of the data can depend on the pass alone: a run that was killed in
+pass 7 sees in its second pass 7 what the first one saw. Random operations inside the model are as before the kill only
+if they are `tf.random.stateless_*` keyed by `model.optimizer.iterations`; Keras' own dropout goes on with other masks.
 """
 
+import contextlib
+import functools
 import logging
 import math
 import time
@@ -14,8 +16,8 @@ import tensorflow as tf
 
 from tfrec_llm.training import checkpoints
 from tfrec_llm.training.averages import WeightAverage
-from tfrec_llm.training.callbacks import Bar, LossWatch, open_writer
-from tfrec_llm.training.checkpoints import State
+from tfrec_llm.training.callbacks import Bar, LossWatch
+from tfrec_llm.training.checkpoints import Limits, State
 from tfrec_llm.training.resume import Stage
 from tfrec_llm.training.weights import load_weights, save_weights
 
@@ -62,29 +64,48 @@ def fit(
       ValueError: the loss or the monitored figure is not finite, or the figure is missing.
     """
     passes = (lambda _: batches) if isinstance(batches, tf.data.Dataset) else batches
-    average, writer = WeightAverage(weight_average), open_writer(stage.logs)
+    average, limits = WeightAverage(weight_average), Limits(epochs, patience, max_minutes)
     state = _resume(model, passes, average, stage, seed)
-    if not state.finished(epochs, patience, max_minutes):
-        steps, examples = _size(passes(state.done))
-        watch, bar = LossWatch(stage.name, writer), Bar(stage.name, epochs, steps, state.done)
-        try:
-            while not state.finished(epochs, patience, max_minutes):
-                entry = _one_pass(model, passes(state.done), [watch, average, bar], state.done, seed)
-                entry = {"pass": state.done + 1, "loss": watch.mean_loss(), **entry}
-                entry["examples_per_second"] = examples / entry["seconds"]
-                with average.applied():
-                    figures = _judge(validate, monitor, stage.name)
-                    figure = figures[monitor] if validate else -entry["loss"]
-                    state = state.after(figure, {**entry, **figures})
-                    if state.best_pass == state.done:
-                        save_weights(model, checkpoints.best_path(stage.work, state.done))
-                checkpoints.save(stage.work, state, _checkpoint(model, average))
-                _report(stage, state, epochs, writer)
-        finally:
-            bar.close()
-            writer.close()
+    if not state.finished(limits):
+        judge = functools.partial(_judge, validate, monitor, stage.name)
+        state = _train(model, passes, average, judge, state, limits, stage)
     load_weights(model, checkpoints.best_path(stage.work, state.best_pass))
     return state.history
+
+
+def _train(
+    model: tf.keras.Model,
+    passes: Callable[[int], tf.data.Dataset],
+    average: WeightAverage,
+    judge: Callable[[float], tuple[float, dict[str, float]]],
+    state: State,
+    limits: Limits,
+    stage: Stage,
+) -> State:
+    """Pass after pass: train, judge the averaged weights, keep them if they are the best, checkpoint, report."""
+    steps, examples = _size(passes(state.done))
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(contextlib.closing(tf.summary.create_file_writer(str(stage.logs))))
+        bar = stack.enter_context(contextlib.closing(Bar(stage.name, limits.epochs, steps, state.done)))
+        watch = LossWatch(stage.name, writer, steps * state.done)
+        while not state.finished(limits):
+            begin = time.monotonic()
+            _one_pass(model, passes(state.done), [watch, average, bar], state.done)
+            seconds, loss = time.monotonic() - begin, watch.mean_loss()
+            entry = {
+                "pass": state.done + 1,
+                "loss": loss,
+                "seconds": seconds,
+                "examples_per_second": examples / seconds,
+            }
+            with average.applied():
+                figure, figures = judge(loss)
+                state = state.after(figure, {**entry, **figures}, time.monotonic() - begin)
+                if state.best_pass == state.done:
+                    save_weights(model, checkpoints.best_path(stage.work, state.done))
+            checkpoints.save(stage.work, state, _checkpoint(model, average))
+            _report(stage, state, limits, writer)
+    return state
 
 
 def _resume(model: tf.keras.Model, passes: Callable, average: WeightAverage, stage: Stage, seed: int) -> State:
@@ -93,8 +114,8 @@ def _resume(model: tf.keras.Model, passes: Callable, average: WeightAverage, sta
     Variables of model, optimizer and averages exist only after a first step, so one is made and then overwritten.
     """
     state = checkpoints.latest(stage.work)
+    tf.random.set_seed(seed + state.done)
     if state.done:
-        tf.random.set_seed(seed)
         model.fit(passes(0).take(1), verbose=0, callbacks=[average])
         checkpoints.restore(stage.work, state, _checkpoint(model, average))
         _log.info("%s: going on after pass %d", stage.name, state.done)
@@ -105,11 +126,8 @@ def _checkpoint(model: tf.keras.Model, average: WeightAverage) -> tf.train.Check
     return tf.train.Checkpoint(model=model, optimizer=model.optimizer, average=average.state)
 
 
-def _one_pass(model: tf.keras.Model, batches: tf.data.Dataset, callbacks: list, index: int, seed: int) -> dict:
-    tf.random.set_seed(seed)
-    begin = time.monotonic()
+def _one_pass(model: tf.keras.Model, batches: tf.data.Dataset, callbacks: list, index: int) -> None:
     model.fit(batches, initial_epoch=index, epochs=index + 1, verbose=0, callbacks=callbacks)
-    return {"seconds": time.monotonic() - begin}
 
 
 def _size(batches: tf.data.Dataset) -> tuple[int, int]:
@@ -123,16 +141,17 @@ def _size(batches: tf.data.Dataset) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _judge(validate: Callable | None, monitor: str, stage: str) -> dict[str, float]:
+def _judge(validate: Callable | None, monitor: str, stage: str, loss: float) -> tuple[float, dict[str, float]]:
+    """What a pass is judged by, higher is better, and every figure of the validation."""
     if validate is None:
-        return {}
+        return -loss, {}
     figures = {name: float(value) for name, value in validate().items()}
     if not math.isfinite(figures.get(monitor, math.nan)):
         raise ValueError(f"{stage}: expected validate() to return a finite {monitor!r}, got {figures}.")
-    return figures
+    return figures[monitor], figures
 
 
-def _report(stage: Stage, state: State, epochs: int, writer: tf.summary.SummaryWriter) -> None:
+def _report(stage: Stage, state: State, limits: Limits, writer: tf.summary.SummaryWriter) -> None:
     entry = state.history[-1]
     with writer.as_default(step=state.done):
         for name in entry.keys() - {"pass"}:
@@ -140,4 +159,4 @@ def _report(stage: Stage, state: State, epochs: int, writer: tf.summary.SummaryW
     writer.flush()
     shown = "  ".join(f"{name} {entry[name]:.4g}" for name in entry if name != "pass")
     mark = "" if state.best_pass < state.done else "  (best)"
-    _log.info("%s: pass %d/%d  %s%s", stage.name, state.done, epochs, shown, mark)
+    _log.info("%s: pass %d/%d  %s%s", stage.name, state.done, limits.epochs, shown, mark)

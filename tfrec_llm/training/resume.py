@@ -8,6 +8,7 @@ runs/<run>/tensorboard/<stage>/  its scalars
 ```
 The folder that is there stays until the new one is complete and flushed to the disk. Whatever moment a process is
 killed at, the next call finds either the old result or the new one: `_settle` finishes or undoes a swap cut in two.
+Checkpoints are trusted only while `inputs.sha256` lies beside them; it is the first file to go.
 """
 
 import contextlib
@@ -66,16 +67,13 @@ def run_stage(
         _log.info("%s: nothing to do, %s is up to date", name, run / name)
         return mark
     _refuse_foreign(run / name, name)
-    partial = run / f"{name}.partial"
-    with _clear_errors(run, name):
-        partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial, name):
-            stage = _prepare(run, name, mark)
-            _log.info("%s: building %s", name, run / name)
-            begin = time.monotonic()
-            build(stage)
-            _seal(stage, mark, time.monotonic() - begin)
-            _swap(run, name)
+    begin = time.monotonic()
+    with _clear_errors(run, name), _alone(run, name) as partial:
+        stage = _prepare(partial, run / "tensorboard" / name, name, mark)
+        _log.info("%s: building %s", name, run / name)
+        build(stage)
+        _seal(stage, mark, time.monotonic() - begin)
+        _swap(run, name)
     _log.info("%s: done in %.0f s, see %s", name, time.monotonic() - begin, run / name)
     return mark
 
@@ -162,37 +160,50 @@ def _refuse_foreign(folder: Path, name: str) -> None:
 
 
 def _settle(run: Path, name: str) -> None:
-    """Finishes or undoes a swap that was killed between its two renames, and clears what one left behind."""
+    """Finishes or undoes a swap that was killed, and clears what one left behind."""
     final, old, partial = run / name, run / f"{name}.old", run / f"{name}.partial"
-    complete = partial / "result" / "stage.json"
-    if final.exists():
-        if old.exists():
-            shutil.rmtree(old)
+    if not partial.exists():
         return
-    if complete.is_file():  # written last, after everything else was flushed: the result is whole
-        _swap(run, name)
-    elif old.exists():
-        os.rename(old, final)
+    with contextlib.suppress(BlockingIOError), _lock(partial):  # a process at work settles its own affairs
+        if (partial / "result" / "stage.json").is_file():  # written last, after everything else was flushed
+            _swap(run, name)
+        elif old.exists() and not final.exists():
+            os.rename(old, final)
+        elif final.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            if not (partial / "result").exists():
+                _clear(partial)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     """One process at a time; the system drops the lock of a killed one."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError as error:
-        raise ValueError(
-            f"{folder}: stage {name!r} is being built by another process; wait for it or choose another run folder."
-        ) from error
     finally:
         os.close(descriptor)
 
 
-def _prepare(run: Path, name: str, mark: str) -> Stage:
+@contextlib.contextmanager
+def _alone(run: Path, name: str) -> Iterator[Path]:
+    """The folder that a stage is built in, for this process only."""
+    partial = run / f"{name}.partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_lock(partial))
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{partial}: expected to build stage {name!r} alone, got another process that is building it; wait "
+                "for it or choose another run folder."
+            ) from error
+        yield partial
+
+
+def _prepare(partial: Path, logs: Path, name: str, mark: str) -> Stage:
     """Empties the result folder; keeps checkpoints only where they were made from the same inputs."""
-    partial, logs = run / f"{name}.partial", run / "tensorboard" / name
     stamp = partial / "inputs.sha256"
     if not stamp.is_file() or stamp.read_text(encoding="ascii") != mark:
         for folder in (partial / "work", logs):
@@ -229,6 +240,12 @@ def _swap(run: Path, name: str) -> None:
     os.rename(partial / "result", final)
     files.sync(run)
     shutil.rmtree(old, ignore_errors=True)
+    _clear(partial)
+
+
+def _clear(partial: Path) -> None:
+    """Removes what a finished build leaves; its stamp first, so that half-removed checkpoints count for nothing."""
+    (partial / "inputs.sha256").unlink(missing_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -240,7 +257,8 @@ def _clear_errors(run: Path, name: str) -> Iterator[None]:
     except Exception as error:
         if not _says_disk_full(error):
             raise
-        shutil.rmtree(run / f"{name}.partial" / "result", ignore_errors=True)
+        for path in (run / f"{name}.partial" / "result").glob("*"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         raise OSError(
             errno.ENOSPC,
             f"the disk that holds {run} is full (or a limit on file sizes was met) while stage {name!r} was being "

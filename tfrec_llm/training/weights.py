@@ -4,7 +4,8 @@ Keras numbers its variable names by what else was built before in the process; t
 the module alone, so a file written by the training is read by any process that builds the same module.
 """
 
-from collections import deque
+import heapq
+import itertools
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -23,22 +24,24 @@ def named_variables(module: tf.Module) -> dict[str, tf.Variable]:
       module: a `tf.Module`, Keras layers and models included. A Keras model must be built.
 
     Returns:
-      Path -> variable; public attributes are preferred to private ones where several paths lead to a variable.
+      Path -> variable. Where several paths lead to a variable, attributes are preferred to positions in Keras' lists.
     """
     named: dict[str, tf.Variable] = {}
     seen: set[int] = set()
-    queue = deque([("", module)])
+    order = itertools.count()
+    queue: list[tuple[int, int, int, str, Any]] = [(0, 0, next(order), "", module)]
     while queue:
-        path, value = queue.popleft()
+        detour, depth, _, path, value = heapq.heappop(queue)
         if id(value) in seen:
             continue
         seen.add(id(value))
         if isinstance(value, tf.Variable):
             named[path] = value
         elif isinstance(value, tf.keras.metrics.Metric | tf.keras.optimizers.Optimizer):
-            seen.update(id(v) for v in value.variables if isinstance(v, tf.Variable))
+            seen.update(id(v) for v in value.variables)
         else:
-            queue.extend((f"{path}/{key}".lstrip("/"), child) for key, child in _children(value))
+            for more, key, child in _children(value):
+                heapq.heappush(queue, (detour + more, depth + 1, next(order), f"{path}/{key}".lstrip("/"), child))
     return named
 
 
@@ -89,25 +92,20 @@ def _saved(variable: tf.Variable) -> np.ndarray:
     return value.astype(np.float32) if variable.dtype == tf.bfloat16 else value
 
 
-def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """What hangs below a value in the tree of modules, public names first."""
+def _children(value: Any) -> Iterator[tuple[int, str, Any]]:
+    """What hangs below a value in the tree of modules: how far round the way is, name, child."""
     if isinstance(value, Mapping):
-        yield from ((k, value[k]) for k in sorted(k for k in value if isinstance(k, str)))
+        yield from ((0, k, value[k]) for k in sorted(k for k in value if isinstance(k, str)))
     elif isinstance(value, list | tuple):
-        yield from ((str(i), v) for i, v in enumerate(value))
+        yield from ((0, str(i), v) for i, v in enumerate(value))
     elif isinstance(value, tf.Module):
         hidden = _keras_attributes() if isinstance(value, tf.keras.layers.Layer) else frozenset()
         names = [n for n in vars(value) if not n.startswith("_self_") and n not in hidden]
-        yield from ((n, vars(value)[n]) for n in sorted(names, key=lambda n: (n.startswith("_"), n)))
+        yield from ((0, n, vars(value)[n]) for n in sorted(names, key=lambda n: (n.startswith("_"), n)))
         if isinstance(value, tf.keras.Model):
-            yield from ((f"layers/{i}", layer) for i, layer in enumerate(value.layers))
-        if isinstance(value, tf.keras.layers.Layer):
-            own = [v for v in value.weights if not any(v is w for layer in value.submodules for w in _own(layer))]
-            yield from ((f"weights/{i}", v) for i, v in enumerate(own))
-
-
-def _own(module: tf.Module) -> list:
-    return module.weights if isinstance(module, tf.keras.layers.Layer) else list(module.variables)
+            yield from ((1, f"layers/{i}", layer) for i, layer in enumerate(value.layers))
+        if isinstance(value, tf.keras.layers.Layer) and (value.built or not isinstance(value, tf.keras.Model)):
+            yield from ((2, f"weights/{i}", weight) for i, weight in enumerate(value.weights))
 
 
 @cache
