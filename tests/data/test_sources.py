@@ -207,3 +207,11 @@ def test_what_a_run_needs():
     }  # fmt: skip
     smoke = Config(data=Data(source="synthetic"), text=Text(corpora=(), encoder=Component("tiny")))
     assert archives.names_for(smoke) == ()
+
+
+def test_the_readme_names_every_archive_with_its_hash(request):
+    text = (request.config.rootpath / "data" / "README.md").read_text(encoding="utf-8")
+    for archive in archives.archives().values():
+        line = next(row for row in text.splitlines() if row.startswith(f"| `{archive.name}` {archive.version} |"))
+        assert archive.sha256[:16] in line
+        assert all(f"`{use}`" in line for use in archive.serves)
