@@ -9,7 +9,6 @@ import pytest
 
 from tfrec_llm.config import ConfigError, Data
 from tfrec_llm.data.datasets import load_dataset
-from tfrec_llm.data.files import read_utterances
 
 HEADER = "user_id,item_id,timestamp,event,value"
 SAMPLE = {"interactions": "data/sample/interactions.csv", "items": "data/sample/items.csv"}
@@ -266,12 +265,12 @@ def test_users(write):
         load(write(*events()), users=bad)
 
 
-def test_utterances(write):
+def test_utterances_are_checked_with_the_rest(write):
     path = write("hello,u1,5,browse", "你好,u2,6,", header="text,user_id,timestamp,intent", name="said.csv")
-    said = read_utterances(Data(utterances=path))
-    assert said.to_dict("list") == {
-        "text": ["hello", "你好"], "user_id": ["u1", "u2"], "timestamp": [5, 6], "intent": ["browse", ""],
-    }  # fmt: skip
+    assert load(write(*events()), utterances=path).protocol["interactions"] == 12
     path = write("hello", '" "', header="text", name="said.csv")
-    with pytest.raises(ValueError, match="column 'text': expected a sentence, got at line 3"):
-        read_utterances(Data(utterances=path))
+    with pytest.raises(ValueError, match=r"said\.csv: column 'text': expected a sentence, got at line 3"):
+        load(write(*events()), utterances=path)
+    path = write("hello,5", "again,soon", header="text,timestamp", name="said.csv")
+    with pytest.raises(ValueError, match=r"said\.csv: column 'timestamp': .* got at line 3: 'soon'"):
+        load(write(*events()), utterances=path)

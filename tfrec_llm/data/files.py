@@ -17,16 +17,15 @@ from tfrec_llm.types import Domain
 
 log = logging.getLogger(__name__)
 
-_UTTERANCE_COLUMNS = ("user_id", "timestamp", "intent", "emotion", "sentiment")
 _ITEM_COLUMNS = ("item_id", "title", "text", "price", "categories", "available", "image_path")
-_COLUMNS = {"user_id", "item_id", "timestamp", "event", "value", *_ITEM_COLUMNS, *_UTTERANCE_COLUMNS}
+_COLUMNS = {"user_id", "item_id", "timestamp", "event", "value", "intent", "emotion", "sentiment", *_ITEM_COLUMNS}
 
 
 def load(settings: Data, seed: int) -> RawData:
     """Reads the files that the config names.
 
     Args:
-      settings: interactions, items, users, columns, domain.
+      settings: interactions, items, users, utterances, columns, domain.
       seed: not looked at.
 
     Raises:
@@ -46,6 +45,8 @@ def load(settings: Data, seed: int) -> RawData:
         users = read_table(settings.users, ("user_id",), settings.columns)
         _refuse_repeated(users, read_ids(users, "user_id"), "user_id")
         log.info("%s: %d users; what is said of them is not used", users.path, len(users.frame))
+    if settings.utterances:
+        check_utterances(read_table(settings.utterances, ("text",), settings.columns))
     return RawData(events, items)
 
 
@@ -102,22 +103,16 @@ def read_items(settings: Data, interactions: Table, used: pd.Series) -> pd.DataF
     return items
 
 
-def read_utterances(settings: Data) -> pd.DataFrame:
-    """The sentences of `data.utterances`.
-
-    Returns:
-      text, and as far as the file has them user_id (str), timestamp (int64), intent, emotion, sentiment ("" unknown).
+def check_utterances(table: Table) -> None:
+    """Whether a file of utterances can be read: `data.labels_file` takes its labels.
 
     Raises:
       ValueError: bad input; the message names file, column, rows and what to do.
     """
-    table = read_table(settings.utterances, ("text",), settings.columns)
-    frame = pd.DataFrame({"text": read_words(table, "text")})
-    table.refuse("text", (frame["text"] == "").to_numpy(bool), "a sentence", "remove these rows")
-    for name in _UTTERANCE_COLUMNS:
-        if name in table.frame.columns:
-            frame[name] = read_seconds(table, name) if name == "timestamp" else read_words(table, name)
-    return frame
+    empty = (read_words(table, "text") == "").to_numpy(bool)
+    table.refuse("text", empty, "a sentence", "fill the cells or delete the rows")
+    if "timestamp" in table.frame.columns:
+        read_seconds(table, "timestamp")
 
 
 def _read_attributes(table: Table) -> dict[str, list[tuple[str, ...]]]:

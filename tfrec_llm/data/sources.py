@@ -17,8 +17,10 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tfrec_llm.data.archives import Archive, SourceError, archive, cache_dir
+from tfrec_llm.data.archives import Archive, SourceError, archive, cache_dir, names_for
 from tfrec_llm.data.download import download
+
+__all__ = ["SourceError", "cache_dir", "fetch", "fetch_all", "names_for", "read_member", "read_members"]
 
 log = logging.getLogger(__name__)
 
