@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrec_llm import metrics
@@ -166,6 +166,7 @@ def test_no_rows_and_unequal_rows(metric):
         metric(np.zeros(3, int), np.zeros(2, int))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_ranking_metrics_hold_together(seed):
     generator = np.random.default_rng(seed)
@@ -180,6 +181,7 @@ def test_ranking_metrics_hold_together(seed):
     assert (values["recall"] <= metrics.recall(top, relevant, offsets, k + 1)).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
 def test_auroc_equals_the_share_of_won_pairs(rows):
     labels, scores = (np.array(column) for column in zip(*rows, strict=True))

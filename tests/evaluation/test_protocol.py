@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrec_llm.evaluation import best, judge, select, top_items
@@ -57,6 +57,7 @@ def test_bad_scores_are_refused(make_dataset, scores):
         top_items(constant(scores), dataset, dataset.split.test, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
 def test_best_equals_a_full_sort(seed, k):
     generator = np.random.default_rng(seed)

@@ -75,8 +75,9 @@ class Text:
     )
     domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
     epochs: int = setting(40, "passes over the head's rows at most", low=1)
-    learning_rate: float = setting(3e-3, "step size of the heads", low=1e-8, high=10)
-    hidden: int = setting(0, "width of a hidden layer in the heads; 0 = linear", low=0)
+    learning_rate: float = setting(1e-3, "step size of the heads", low=1e-8, high=10)
+    hidden: int = setting(256, "width of a hidden layer in the heads; 0 = linear", low=0)
+    dropout: float = setting(0.5, "share of a head's inputs and hidden units left out in training", low=0, high=0.95)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Evaluate:
     recall_at: int = setting(100, "cut-off of recall", low=1)
     bootstrap: int = setting(1000, "resamples of an interval", low=10)
     batch_size: int = setting(256, "queries per step", low=1)
-    knn_neighbours: int = setting(200, "item_knn: most similar items kept per item", low=1)
+    knn_neighbours: int = setting(50, "item_knn: most similar items kept per item", low=1)
     knn_shrink: float = setting(10.0, "item_knn: added to the cosine's denominator, holds rare items back", low=0)
     ease_max_items: int = setting(20_000, "above, the EASE rows are absent and the log says why", low=0)
     ease_l2: float = setting(500.0, "EASE: ridge penalty", low=0)

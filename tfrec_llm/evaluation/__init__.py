@@ -3,6 +3,7 @@
 from tfrec_llm.evaluation.baselines import BASELINES, Builder
 from tfrec_llm.evaluation.figures import figures
 from tfrec_llm.evaluation.intervals import Comparison, Figure, paired_bootstrap, summarise
+from tfrec_llm.evaluation.plot import write_plot
 from tfrec_llm.evaluation.protocol import Scorer, best, judge, select, top_items
 from tfrec_llm.evaluation.report import Entry, Report, entry, merge_report, read_report
 from tfrec_llm.evaluation.resources import Usage, measure, usage_entries
@@ -36,4 +37,5 @@ __all__ = [
     "summarise",
     "top_items",
     "usage_entries",
+    "write_plot",
 ]

@@ -52,15 +52,17 @@ def _blocks(owned: sparse.csr_matrix, by_item: sparse.csr_matrix) -> list[tuple[
 
 def _keep_largest(block: sparse.csr_matrix, neighbours: int) -> sparse.csr_matrix:
     """The largest entries of each row, ties by lower column; zeros go too."""
-    block.eliminate_zeros()
-    block.sort_indices()
-    kept = np.ones(block.nnz, bool)
+    kept = [np.zeros(0, np.int64)]
     for start, stop in pairwise(block.indptr):
-        if stop - start > neighbours:
-            values = block.data[start:stop]
+        values, place = block.data[start:stop], np.arange(start, stop)
+        if len(values) > neighbours:
             threshold = np.partition(values, -neighbours)[-neighbours]
-            above, level = values > threshold, np.flatnonzero(values == threshold)
-            kept[start:stop] = above
-            kept[start + level[: neighbours - above.sum()]] = True
-    indptr = np.concatenate([[0], np.cumsum(kept)])[block.indptr]
-    return sparse.csr_matrix((block.data[kept], block.indices[kept], indptr), shape=block.shape)
+            above, level = place[values > threshold], place[values == threshold]
+            level = level[np.argsort(block.indices[level])]
+            place = np.concatenate([above, level[: neighbours - len(above)]])
+        kept.append(place)
+    indptr, place = np.cumsum([len(places) for places in kept]), np.concatenate(kept)
+    largest = sparse.csr_matrix((block.data[place], block.indices[place], indptr), shape=block.shape)
+    largest.eliminate_zeros()
+    largest.sort_indices()
+    return largest
