@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfrec_llm.training import Stage
 from tfrec_llm.types import Candidates, Rows
 
 
@@ -34,8 +35,6 @@ def rows():
 
 @pytest.fixture
 def stage(tmp_path):
-    from tfrec_llm.training import Stage
-
     paths = [tmp_path / name for name in ("result", "work", "logs")]
     for path in paths:
         path.mkdir()

@@ -44,22 +44,8 @@ class NeuralEpsilonGreedy(tf.Module):
         self.shape, self.rule = shape, EpsilonGreedy(settings.epsilon)
         self.network = RewardNetwork(shape, settings.hidden)
         self.network.create_variables()
-        observation = bandit_spec_utils.create_per_arm_observation_spec(
-            shape.context_dim, shape.feature_dim, shape.num_candidates
-        )
-        with tf.name_scope("neural_epsilon_greedy"):
-            self._agent = NeuralEpsilonGreedyAgent(
-                time_step.time_step_spec(observation),
-                tensor_spec.BoundedTensorSpec((), tf.int32, 0, shape.num_candidates - 1),
-                self.network,
-                tf.keras.optimizers.legacy.Adam(settings.learning_rate),
-                settings.epsilon,
-                accepts_per_arm_features=True,
-                error_loss_fn=self._penalised(settings.l2),
-                gradient_clipping=settings.gradient_norm,
-                enable_summaries=False,
-                train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
-            )
+        learner = self._learner(settings)
+        self._learn = lambda experience, weights: learner.train(experience, weights).loss  # kept out of exports
 
     def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
         """Predicted rewards; in graph, batched, exportable.
@@ -102,7 +88,26 @@ class NeuralEpsilonGreedy(tf.Module):
         )
         weights = tf.cast(filled, tf.float32)
         weights = tf.math.divide_no_nan(weights, tf.reduce_mean(weights))
-        return self._agent.train(experience, weights).loss
+        return self._learn(experience, weights)
+
+    def _learner(self, settings: NeuralEpsilonGreedySettings) -> NeuralEpsilonGreedyAgent:
+        """TF-Agents' agent around the network."""
+        shape = self.shape
+        observation = bandit_spec_utils.create_per_arm_observation_spec(
+            shape.context_dim, shape.feature_dim, shape.num_candidates
+        )
+        return NeuralEpsilonGreedyAgent(
+            time_step.time_step_spec(observation),
+            tensor_spec.BoundedTensorSpec((), tf.int32, 0, shape.num_candidates - 1),
+            self.network,
+            tf.keras.optimizers.legacy.Adam(settings.learning_rate),
+            settings.epsilon,
+            accepts_per_arm_features=True,
+            error_loss_fn=self._penalised(settings.l2),
+            gradient_clipping=settings.gradient_norm,
+            enable_summaries=False,
+            train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
+        )
 
     def _penalised(self, l2: float) -> Callable:
         """TF-Agents' hook for the loss: log loss of rewards in [0, 1] (proper for their mean), plus L2."""

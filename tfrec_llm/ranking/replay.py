@@ -61,23 +61,24 @@ def passes(
     replay = replay_function(agent, rows, showing, jit_compile)
     while True:
         order = generator.permutation(count)[: count // size * size].reshape(-1, size).astype(np.int32)
-        seed = generator.integers(2**31, size=2, dtype=np.int32)
-        yield Pass(*(float(part) for part in replay(tf.constant(order), tf.constant(seed))))
+        numbers = generator.random((*order.shape, showing.slate), dtype=np.float32)
+        yield Pass(*(float(part) for part in replay(tf.constant(order), tf.constant(numbers))))
 
 
 def replay_function(agent: Agent, rows: Logged, showing: Showing, jit_compile: bool) -> Callable:
-    """One pass in graph.
+    """One pass in graph. Its random numbers come from outside: XLA's are others than TensorFlow's.
 
     Returns:
-      A tf.function: order [steps, size] of rows and a seed [2] -> mean reward of a slate, mean loss.
+      A tf.function: order [steps, size] of rows and numbers [steps, size, n] in [0, 1) -> mean reward of a slate, mean
+      loss.
     """
 
     @tf.function(jit_compile=jit_compile)
-    def replay(order: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def replay(order: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         reward, loss = tf.constant(0.0), tf.constant(0.0)
         for step in tf.range(tf.shape(order)[0]):
             batch = tf.nest.map_structure(lambda t, chosen=order[step]: tf.gather(t, chosen), rows)
-            feedback = show(agent, batch, showing, tf.stack([seed[0], seed[1] + step]))
+            feedback = show(agent, batch, showing, numbers[step])
             loss += agent.train(feedback)
             reward += tf.reduce_mean(tf.reduce_sum(feedback.rewards, axis=1))
         steps = tf.cast(tf.shape(order)[0], tf.float32)
@@ -86,17 +87,16 @@ def replay_function(agent: Agent, rows: Logged, showing: Showing, jit_compile: b
     return replay
 
 
-def show(agent: Agent, rows: Logged, showing: Showing, seed: tf.Tensor) -> SlateFeedback:
+def show(agent: Agent, rows: Logged, showing: Showing, numbers: tf.Tensor) -> SlateFeedback:
     """The agent fills a slate for each row and is told what came of it.
 
     Args:
       agent: gives scores and rule.
       rows: [B] rows.
       showing: how slates are filled.
-      seed: [2] integers that decide the draw.
+      numbers: [B, n] in [0, 1) that decide the draw.
     """
     scores = agent.scores(rows.context, rows.candidates)  # [B, K]
-    numbers = tf.random.stateless_uniform([tf.shape(scores)[0], showing.slate], seed, alg="philox")
     never = tf.zeros([tf.shape(scores)[0]], tf.bool)
     allowed = rows.candidates.allowed
     draw = fill_slate(

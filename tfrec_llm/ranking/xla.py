@@ -47,8 +47,9 @@ def _seconds(agent: Agent, rows: Logged, showing: Showing, jit_compile: bool) ->
     size = min(showing.batch_size, count)
     steps = max(count // size // 10, 1)
     order = tf.constant(np.arange(steps * size, dtype=np.int32).reshape(steps, size))
+    numbers = tf.random.stateless_uniform([steps, size, showing.slate], [0, 0])
     replay = replay_function(agent, rows, showing, jit_compile)
-    replay(order, tf.constant([0, 0]))
+    replay(order, numbers)
     begin = time.perf_counter()
-    replay(order, tf.constant([0, 0]))
+    replay(order, numbers)
     return (time.perf_counter() - begin) * (count // size) / steps
