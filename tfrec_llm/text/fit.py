@@ -15,7 +15,7 @@ from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
-BATCH = 64  # rows per step
+BATCH = 256  # rows per step
 PATIENCE = 5  # passes without likelier validation rows
 RESAMPLES = 300  # of an interval
 Figures = dict[str, dict[str, Any]]  # metric key -> value, ci95, over, n, split
@@ -102,9 +102,10 @@ def _figure(measure: Any, targets: np.ndarray, predicted: np.ndarray, seed: int)
 
 
 def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute) -> HeadModel:
-    head = Head(embeddings.shape[1], len(task.labels), config.text.hidden, task.multi_label, config.seed)
+    text, size = config.text, len(task.labels)
+    head = Head(embeddings.shape[1], size, text.hidden, text.dropout, task.multi_label, config.seed)
     head.standardise(embeddings[task.split == "train"])
-    return HeadModel(head, config.text.learning_rate, compute.jit_compile)
+    return HeadModel(head, text.learning_rate, compute.jit_compile)
 
 
 def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[int], tf.data.Dataset]:

@@ -13,14 +13,23 @@ class Head(tf.Module):
       dim: D of the embeddings.
       num_labels: number of labels.
       hidden: width of a hidden layer; 0 = none.
+      dropout: share of inputs and hidden units left out in training.
       multi_label: each label is decided on its own.
       seed: of the first weights.
     """
 
-    def __init__(self, dim: int, num_labels: int, hidden: int = 0, multi_label: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        dim: int,
+        num_labels: int,
+        hidden: int = 0,
+        dropout: float = 0.0,
+        multi_label: bool = False,
+        seed: int = 0,
+    ):
         super().__init__(name="head")
         draw, width = np.random.default_rng(seed), hidden or dim
-        self.multi_label = multi_label
+        self.multi_label, self._dropout = multi_label, dropout
         self.mean = tf.Variable(tf.zeros(dim), trainable=False, name="mean")
         self.scale = tf.Variable(tf.ones(dim), trainable=False, name="scale")
         self.temperature = tf.Variable(1.0, trainable=False, name="temperature")
@@ -36,12 +45,15 @@ class Head(tf.Module):
         self.mean.assign(embeddings.mean(0))
         self.scale.assign(1 / np.maximum(embeddings.std(0), 1e-6))
 
-    def __call__(self, embedding: tf.Tensor) -> tf.Tensor:
+    def __call__(self, embedding: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, D] -> logits [B, labels]."""
-        x = (tf.cast(embedding, tf.float32) - self.mean) * self.scale
+        x = self._drop((tf.cast(embedding, tf.float32) - self.mean) * self.scale, training)
         if self.hidden:
-            x = tf.nn.gelu(x @ self.hidden[0] + self.hidden[1])
+            x = self._drop(tf.nn.gelu(x @ self.hidden[0] + self.hidden[1]), training)
         return x @ self.kernel + self.bias
+
+    def _drop(self, x: tf.Tensor, training: bool) -> tf.Tensor:
+        return tf.nn.dropout(x, self._dropout) if training and self._dropout else x
 
     def probabilities(self, embedding: tf.Tensor) -> tf.Tensor:
         """[B, D] -> calibrated probabilities [B, labels]; they sum to one unless the head is multi-label."""
@@ -57,6 +69,13 @@ class Head(tf.Module):
         logits = self(tf.constant(embeddings)).numpy()
         losses = [negative_log_likelihood(logits / t, targets, self.multi_label) for t in TEMPERATURES]
         self.temperature.assign(TEMPERATURES[int(np.argmin(losses))])
+
+
+def undecided(dim: int, num_labels: int, hidden: int = 0) -> Head:
+    """A head that finds all labels equally likely, where nothing could be learnt."""
+    head = Head(dim, num_labels, hidden)
+    head.kernel.assign(tf.zeros_like(head.kernel))
+    return head
 
 
 def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> float:
@@ -90,6 +109,6 @@ class HeadModel(tf.keras.Model):
             jit_compile=jit_compile,
         )
 
-    def call(self, embedding: tf.Tensor) -> tf.Tensor:
+    def call(self, embedding: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, D] -> logits [B, labels] float32."""
-        return self.head(embedding)
+        return self.head(embedding, bool(training))

@@ -86,6 +86,6 @@ def load(config: Config, folder: Path) -> TextModel:
 
 
 def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Head:
-    head = Head(dim, len(about["labels"]), config.text.hidden, about["multi_label"])
+    head = Head(dim, len(about["labels"]), config.text.hidden, multi_label=about["multi_label"])
     training.load_weights(head, folder / "heads" / f"{name}.npz")
     return head

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfrec_llm.data.texts import SENTIMENTS
 from tfrec_llm.types import Domain, Utterances
 
-SENTIMENTS = ("negative", "neutral", "positive")
 DOMAIN = "domain"  # corpus made from the domain's templates
 TASK_LABELS = ("intent", "sentiment", "emotion")
+FEELS = {"joy": "positive", "love": "positive", "neutral": "neutral"} | dict.fromkeys(
+    ("anger", "sadness", "fear", "disgust"), "negative"
+)  # surprise may be either
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,19 @@ class Task:
         return self.targets.ndim == 2
 
 
+def shared_labels(label: str, domain: Domain) -> tuple[str, ...]:
+    """The labels of the head that is served: the domain's intents and emotions, three sentiments."""
+    return {"intent": domain.intents, "sentiment": SENTIMENTS, "emotion": domain.emotions}[label]
+
+
 def make_tasks(
     corpora: Sequence[Utterances], domain: Domain, max_rows: int, max_test_rows: int, seed: int
 ) -> list[Task]:
     """What is learnt from the corpora.
 
-    The domain's own sentences give "intent" and "emotion" in the domain's order of labels; every corpus with
-    sentiments goes into "sentiment"; each other corpus with intents or emotions gets heads of its own.
+    The domain's own sentences give "intent" and "emotion" in the domain's order of labels, and sentiments by their
+    emotions; every corpus with negative, neutral or positive sentiments goes into "sentiment"; a corpus with other
+    labels gets heads of its own.
 
     Args:
       corpora: labelled texts, the domain's among them as corpus "domain".
@@ -56,18 +65,27 @@ def make_tasks(
 
 def _parts(corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndarray) -> Iterator[Task]:
     for label in TASK_LABELS:
-        targets = getattr(corpus, label)
+        names, targets = _labelled(corpus, label)
         if targets is None:
             continue
-        own = label == "sentiment" or corpus.corpus == DOMAIN
-        labels = {"intent": domain.intents, "emotion": domain.emotions, "sentiment": SENTIMENTS}[label]
-        labels = labels if own else tuple(corpus.labels[label])
-        targets = _renumbered(targets, tuple(corpus.labels.get(label, labels)), labels)
+        shared = shared_labels(label, domain)
+        own = corpus.corpus == DOMAIN or (label == "sentiment" and set(names) <= set(shared))
+        labels = shared if own else names
+        targets = _renumbered(targets, names, labels)
         rows = keep[targets[keep].any(1) if targets.ndim == 2 else targets[keep] >= 0]
         if len(rows) and len(labels) > 1:
             name = label if own else f"{label}_{corpus.corpus}"
             place = np.full(len(rows), corpus.corpus)
             yield Task(name, label, labels, corpus.texts[rows], targets[rows], split[rows], place)
+
+
+def _labelled(corpus: Utterances, label: str) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """A corpus' label names and targets; the domain's sentences get their sentiment from their emotion."""
+    targets = getattr(corpus, label)
+    if label != "sentiment" or targets is not None or corpus.corpus != DOMAIN or corpus.emotion is None:
+        return tuple(corpus.labels.get(label, ())), targets
+    table = [SENTIMENTS.index(FEELS[name]) if name in FEELS else -1 for name in corpus.labels["emotion"]]
+    return SENTIMENTS, np.array([*table, -1], np.int32)[corpus.emotion]
 
 
 def _renumbered(targets: np.ndarray, names: tuple[str, ...], labels: tuple[str, ...]) -> np.ndarray:

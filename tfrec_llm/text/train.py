@@ -1,5 +1,6 @@
 """The text stage: a frozen encoder, heads on its cached vectors, item vectors. Leaves them in the stage's folder."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from tfrec_llm.text.bulk import encode_texts
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS
 from tfrec_llm.text.fit import fit_head, judge_head
+from tfrec_llm.text.heads import Head, undecided
 from tfrec_llm.text.items import item_vectors
-from tfrec_llm.text.tasks import Task, main_labels, make_tasks
+from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
+from tfrec_llm.text.weak import weak_agreement
 from tfrec_llm.training import Stage, files
-from tfrec_llm.types import Dataset, Utterances
+from tfrec_llm.types import Dataset, ItemVectors, Utterances
+
+log = logging.getLogger(__name__)
 
 
 def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str, Any]]:
@@ -29,27 +34,40 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     """
     settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
     encoder = builder(settings)
-    items = item_vectors(encoder, dataset.catalogue, config.text)
-    present = np.flatnonzero(items.present[:, 0])
-    training.write_projector(stage.logs, "items", items.text[present], [dataset.catalogue.titles[i] for i in present])
-    files.write_npz(stage.folder / "item_vectors.npz", {"text": items.text, "present": items.present})
     limits = config.text.max_rows, config.text.max_test_rows
     tasks = make_tasks(_corpora(config, dataset), dataset.domain, *limits, config.seed)
-    vectors = _vectors(encoder, tasks, config)
-    figures, trained = {}, 0
-    (stage.folder / "heads").mkdir(exist_ok=True)
+    _write_items(item_vectors(encoder, dataset.catalogue, config.text), dataset, stage)
+    vectors, main, heads, figures = _vectors(encoder, tasks, config), main_labels(tasks), {}, {}
     for task in tasks:
         embeddings = np.stack([vectors[text] for text in task.texts])
-        head = fit_head(task, embeddings, config, stage)
-        training.save_weights(head, stage.folder / "heads" / f"{task.name}.npz")
-        figures |= judge_head(task, embeddings, head, main_labels(tasks), config.seed)
-        trained += sum(int(np.prod(v.shape)) for v in head.trainable_variables)
-    share = trained / (trained + encoder.num_transformer_weights)
-    figures["text.trained_share"] = {"value": share, "ci95": None, "over": "seeds", "n": 1, "split": "train"}
-    labels = {t.name: {"labels": list(t.labels), "multi_label": t.multi_label} for t in tasks}
+        heads[task.name] = fit_head(task, embeddings, config, stage)
+        figures |= judge_head(task, embeddings, heads[task.name], main, config.seed)
+    figures |= weak_agreement(tasks, vectors, heads, config.text.corpora)
+    figures["text.trained_share"] = _trained_share(heads, encoder)
+    labels = {task.name: {"labels": list(task.labels), "multi_label": task.multi_label} for task in tasks}
+    for name in set(TASK_LABELS) - set(heads):
+        log.warning("text: no corpus has labels for %s: its head says that all of them are equally likely.", name)
+        labels[name] = {"labels": list(shared_labels(name, dataset.domain)), "multi_label": False}
+        heads[name] = undecided(encoder.dim, len(labels[name]["labels"]), config.text.hidden)
+    (stage.folder / "heads").mkdir(exist_ok=True)
+    for name, head in heads.items():
+        training.save_weights(head, stage.folder / "heads" / f"{name}.npz")
     files.write_json(stage.folder / "labels.json", labels)
     files.write_json(stage.folder / "metrics.json", figures)
     return figures
+
+
+def _write_items(items: ItemVectors, dataset: Dataset, stage: Stage) -> None:
+    files.write_npz(stage.folder / "item_vectors.npz", {"text": items.text, "present": items.present})
+    rows = np.flatnonzero(items.present[:, 0])
+    training.write_projector(stage.logs, "items", items.text[rows], [dataset.catalogue.titles[row] for row in rows])
+
+
+def _trained_share(heads: dict[str, Head], encoder: TextEncoder) -> dict[str, Any]:
+    """Weights trained, as a share of all weights outside the embedding tables."""
+    trained = sum(v.shape.num_elements() for head in heads.values() for v in head.trainable_variables)
+    share = trained / (trained + encoder.num_transformer_weights)
+    return {"value": share, "ci95": None, "over": "seeds", "n": 1, "split": "train"}
 
 
 def _corpora(config: Config, dataset: Dataset) -> list[Utterances]:
@@ -59,7 +77,7 @@ def _corpora(config: Config, dataset: Dataset) -> list[Utterances]:
     if unknown:
         raise ConfigError(f"text.corpora: expected names among {', '.join(data.CORPORA)}, got {', '.join(unknown)}.")
     corpora += [data.CORPORA[name](config.seed) for name in config.text.corpora]
-    return corpora
+    return [*corpora, data.read_utterances(config.data)] if config.data.utterances else corpora
 
 
 def _vectors(encoder: TextEncoder, tasks: list[Task], config: Config) -> dict[str, np.ndarray]:
