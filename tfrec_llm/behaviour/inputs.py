@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import QUIET
 from tfrec_llm.layers.steps import GAP_BUCKETS, gap_buckets
-from tfrec_llm.types import History
+from tfrec_llm.types import UNKNOWN, History
 
 
 class EventInputs(tf.keras.layers.Layer):
@@ -19,18 +20,23 @@ class EventInputs(tf.keras.layers.Layer):
 
     def __init__(self, num_events: int, dim: int, item_dropout: float, side_dropout: float, **kwargs):
         super().__init__(**kwargs)
-        self.side_dropout = side_dropout
-        self.dropout = tf.keras.layers.Dropout(item_dropout, name="dropout")
+        self.item_dropout, self.side_dropout = item_dropout, side_dropout
         self.event = tf.keras.layers.Embedding(num_events, dim, name="event")
         self.gap = tf.keras.layers.Embedding(GAP_BUCKETS, dim, name="gap")
 
-    def call(self, items, history: History, training: bool = False):
-        """[B, T, I] from item vectors [B, T, dim] and the history [B, T]."""
-        event = self._drop(tf.maximum(history.event, 1), 1, training)
-        gap = self._drop(gap_buckets(history), 0, training)
-        return tf.concat([self.dropout(items, training=training), self.event(event), self.gap(gap)], axis=-1)
+    def call(self, items, history: History, noise=QUIET):
+        """Event vectors.
 
-    def _drop(self, indices, unknown: int, training: bool):
-        if not training or not self.side_dropout:
-            return indices
-        return tf.where(tf.random.uniform(tf.shape(indices)) < self.side_dropout, unknown, indices)
+        Args:
+          items: [B, T, dim] item vectors.
+          history: [B, T] each.
+          noise: draws what is left out in training.
+
+        Returns:
+          [B, T, I].
+        """
+        shape = tf.shape(history.item)
+        event = tf.where(noise.keep(shape, self.side_dropout, 201), tf.maximum(history.event, UNKNOWN), UNKNOWN)
+        gap = tf.where(noise.keep(shape, self.side_dropout, 202), gap_buckets(history), 0)
+        items = noise.drop(items, self.item_dropout, 203)
+        return tf.concat([items, self.event(event), self.gap(gap)], axis=-1)

@@ -14,6 +14,7 @@ from tfrec_llm.config import setting
 from tfrec_llm.layers import softmax, steps
 from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.lstm import LSTM
+from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.types import BehaviourSignals, History
 
 
@@ -42,6 +43,7 @@ class LstmBehaviour(tf.keras.Model):
       basket: events of one second are one step.
       popularity: [N+2] training events of each item.
       num_sampled: negatives of the sampled softmax; 0 = softmax over all items.
+      seed: of dropout and negatives.
       fixed_steps: keeps T steps even where a batch has fewer, as XLA needs.
     """
 
@@ -53,12 +55,13 @@ class LstmBehaviour(tf.keras.Model):
         basket: bool,
         popularity: np.ndarray,
         num_sampled: int = 0,
+        seed: int = 0,
         fixed_steps: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.settings, self.table, self.basket = settings, table, basket
-        self.num_sampled, self.fixed_steps = num_sampled, fixed_steps
+        self.num_sampled, self.seed, self.fixed_steps = num_sampled, seed, fixed_steps
         share = (popularity + 1.0) / np.sum(popularity + 1.0)
         self._log_share = np.log(share).astype(np.float32)
         self.inputs_layer = EventInputs(
@@ -66,7 +69,6 @@ class LstmBehaviour(tf.keras.Model):
         )
         self.lstm = LSTM(settings.units, name="lstm")
         self.norm = tf.keras.layers.LayerNormalization(name="norm")
-        self.dropout = tf.keras.layers.Dropout(settings.dropout, name="dropout")
         self.to_query = tf.keras.layers.Dense(settings.dim, name="to_query")
         self.to_event = tf.keras.layers.Dense(num_events, dtype=tf.float32, name="to_event")
         self.to_gap = tf.keras.layers.Dense(1, dtype=tf.float32, name="to_gap")
@@ -75,7 +77,7 @@ class LstmBehaviour(tf.keras.Model):
         """Makes every weight, so that a model can be loaded before it is called."""
         start = tf.constant_initializer(self._log_share - self._log_share.max())
         self.bias = self.add_weight("bias", (self.table.num_rows,), initializer=start, dtype=tf.float32)
-        self._signals(History(*(tf.zeros((1, 2), kind) for kind in (tf.int32, tf.int32, tf.int64))), None)
+        self.signals(History(*(tf.zeros((1, 2), kind) for kind in (tf.int32, tf.int32, tf.int64))))
         self.built = True
 
     def call(self, history: History, training: bool = False) -> BehaviourSignals:
@@ -92,76 +94,77 @@ class LstmBehaviour(tf.keras.Model):
           query [B, dim+1], state [B, H], event [B, V] logits, time_gap [B] log2 seconds; float32. A row's answer
           depends neither on its padding nor on the other rows.
         """
-        return self._signals(history, None)
-
-    def item_table(self):
-        """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""
-        return self._with_bias(self.table.table(), tf.convert_to_tensor(self.bias))
-
-    def loss_of(self, history: History, training: bool = True) -> dict[str, tf.Tensor]:
-        """The training losses of a batch.
-
-        Args:
-          history: [B, T] each; every step but the first is a target, the first trains the start state.
-          training: with dropout.
-
-        Returns:
-          "loss", which is minimised, and its parts "item", "event", "gap"; scalars, means over steps or events.
-        """
-        index = steps.step_index(history, self.basket)  # [B, T]
-        item_table = None if self.num_sampled else self.table.table(training)
-        states = self._states(history, index, item_table, training)  # [B, S+1, H]
-        targets = _targets(history, index, tf.shape(states)[1])
-        flat = self.norm(tf.reshape(states, (-1, self.settings.units)))  # [B*(S+1), H]
-        flat = self.dropout(flat, training=training)
-        losses = {"item": self._item_loss(flat, item_table, targets, training)}
-        losses |= self._side_losses(tf.gather(flat, targets.row), history, targets)
-        weights = {"item": 1.0, "event": self.settings.event_weight, "gap": self.settings.gap_weight}
-        return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
-
-    def train_step(self, data):
-        """One step of gradient descent; Keras calls it."""
-        with tf.GradientTape() as tape:
-            losses = self.loss_of(data)
-            scaled = losses["loss"]
-            if hasattr(self.optimizer, "get_scaled_loss"):
-                scaled = self.optimizer.get_scaled_loss(scaled)
-        gradients = tape.gradient(scaled, self.trainable_variables)
-        if hasattr(self.optimizer, "get_unscaled_gradients"):
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return losses
-
-    def _states(self, history, index, item_table, training):
-        """[B, S+1, H] float32 states after 0, 1, ... S steps."""
-        items = self.table(history.item, training) if item_table is None else tf.gather(item_table, history.item)
-        inputs = self.inputs_layer(items, history, training=training)  # [B, T, I]
-        if self.basket:
-            length = tf.shape(index)[1]
-            num_steps = length if self.fixed_steps else tf.maximum(1, tf.reduce_max(steps.step_count(history, index)))
-            inputs = steps.mean_by_step(inputs, history, index, num_steps)
-        return tf.cast(self.lstm(inputs), tf.float32)
-
-    def _signals(self, history, item_table) -> BehaviourSignals:
         index = steps.step_index(history, self.basket)
-        states = self._states(history, index, item_table, False)
+        states = self._states(history, index, None, QUIET)
         state = tf.gather(states, steps.step_count(history, index), batch_dims=1)  # [B, H]
         normed = self.norm(state)
         query = tf.cast(self.to_query(normed), tf.float32)
         query = self._with_bias(query, tf.ones(tf.shape(query)[:1]))
         return BehaviourSignals(query, state, self.to_event(normed), self.to_gap(normed)[:, 0])
 
-    def _item_loss(self, flat, item_table, targets, training):
+    def item_table(self):
+        """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""
+        return self._with_bias(self.table.table(), tf.convert_to_tensor(self.bias))
+
+    def loss_of(self, history: History, noise=QUIET) -> dict[str, tf.Tensor]:
+        """The training losses of a batch.
+
+        Args:
+          history: [B, T] each; every step but the first is a target, the first trains the start state.
+          noise: draws dropout and negatives.
+
+        Returns:
+          "loss", which is minimised, and its parts "item", "event", "gap"; scalars, means over steps.
+        """
+        index = steps.step_index(history, self.basket)  # [B, T]
+        item_table = None if self.num_sampled else self.table.table(noise.training, noise)
+        states = self._states(history, index, item_table, noise)  # [B, S+1, H]
+        targets = _targets(history, index, tf.shape(states)[1])
+        flat = self.norm(tf.reshape(states, (-1, self.settings.units)))  # [B*(S+1), H]
+        flat = noise.drop(flat, self.settings.dropout, 301)
+        losses = {"item": self._item_loss(flat, item_table, targets, noise)}
+        losses |= self._side_losses(tf.gather(flat, targets.row), history, targets)
+        weights = {"item": 1.0, "event": self.settings.event_weight, "gap": self.settings.gap_weight}
+        return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
+
+    def train_step(self, data):
+        """One step of gradient descent; Keras calls it."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        scaled = isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+        with tf.GradientTape() as tape:
+            losses = self.loss_of(data, Noise(self.seed, self.optimizer.iterations))
+            loss = losses["loss"] / replicas  # the optimizer adds the gradients of the replicas up
+            loss = self.optimizer.get_scaled_loss(loss) if scaled else loss
+        gradients = tape.gradient(loss, self.trainable_variables)
+        gradients = self.optimizer.get_unscaled_gradients(gradients) if scaled else gradients
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return losses
+
+    def _states(self, history, index, item_table, noise):
+        """[B, S+1, H] float32 states after 0, 1, ... S steps."""
+        if item_table is None:
+            items = self.table(history.item, noise.training, noise)
+        else:
+            items = tf.gather(item_table, history.item)
+        inputs = self.inputs_layer(items, history, noise)  # [B, T, I]
+        if self.basket:
+            length = tf.shape(index)[1]
+            num_steps = length if self.fixed_steps else tf.maximum(1, tf.reduce_max(steps.step_count(history, index)))
+            inputs = steps.mean_by_step(inputs, history, index, num_steps)
+        return self.lstm(inputs)
+
+    def _item_loss(self, flat, item_table, targets, noise):
         queries = self.to_query(flat)
         queries = self._with_bias(queries, tf.ones(tf.shape(queries)[:1], queries.dtype))
         bias = tf.cast(self.bias, queries.dtype)
         if item_table is not None:
             table = self._with_bias(tf.cast(item_table, queries.dtype), bias)
             return softmax.full_softmax(queries, table, targets)
-        sample, log_expected = softmax.draw(tf.constant(self._log_share), self.num_sampled)
+        uniform = noise.uniform((self.num_sampled,), 302)
+        sample, log_expected = softmax.draw(tf.constant(self._log_share), uniform)
 
         def vectors(items):
-            looked_up = tf.cast(self.table(items, training), queries.dtype)
+            looked_up = tf.cast(self.table(items, noise.training, noise), queries.dtype)
             return self._with_bias(looked_up, tf.gather(bias, items))
 
         return softmax.sampled_softmax(queries, vectors(targets.item), vectors(sample), sample, log_expected, targets)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrec_llm.types import PADDING, Dataset, History
 
-BUCKETS = (0.125, 0.25, 0.5, 0.75, 1.0)  # lengths of batches as shares of the longest
+BUCKETS = 8  # lengths of batches: eighths of the longest
 
 
 def training_sequences(dataset: Dataset, max_length: int, seed: int | None = None) -> History:
@@ -28,7 +28,9 @@ def training_sequences(dataset: Dataset, max_length: int, seed: int | None = Non
     """
     events = _training_events(dataset)
     begin, end = _cut(dataset, events, max_length, None if seed is None else np.random.default_rng(seed))
-    return History(*(_window(values, begin, end, max_length, np) for values in events.history))
+    place = begin[:, None] + np.arange(max_length)  # [S, T]
+    inside = place < end[:, None]
+    return History(*(np.where(inside, v[np.where(inside, place, 0)], v.dtype.type(PADDING)) for v in events.history))
 
 
 def sequence_batches(
@@ -57,7 +59,7 @@ def sequence_passes(dataset: Dataset, max_length: int, batch_size: int, seed: in
     """
     events = _training_events(dataset)
     tensors = History(*(tf.constant(values) for values in events.history))
-    lengths = sorted({max(2, int(np.ceil(share * max_length))) for share in BUCKETS})
+    lengths = sorted({max(2, -(-max_length * share // BUCKETS)) for share in range(1, BUCKETS + 1)})
 
     def one_pass(pass_index: int) -> tf.data.Dataset:
         generator = np.random.default_rng((seed, pass_index))
@@ -139,23 +141,17 @@ def _group(sizes, lengths, budget, generator):
 
 
 def _gather(tensors, begin, end, batches) -> tf.data.Dataset:
-    flat = tf.ragged.constant([rows for rows, _ in batches], dtype=tf.int64)
-    begin, end = np.r_[begin, 0], np.r_[end, 0]  # the last stands for an empty row
+    begin, end = np.r_[begin, 0], np.r_[end, 0]  # the last piece, number -1, is an empty row
 
     def batch(rows, length):
-        first, last = tf.gather(begin, rows % len(begin)), tf.gather(end, rows % len(begin))
-        return History(*(_window(values, first, last, length, tf) for values in tensors))
+        rows = rows % len(begin)
+        place = tf.gather(begin, rows)[:, None] + tf.range(length)  # [B, L]
+        inside = place < tf.gather(end, rows)[:, None]
+        place = tf.where(inside, place, 0)
+        return History(*(tf.where(inside, tf.gather(v, place), tf.cast(PADDING, v.dtype)) for v in tensors))
 
-    order = tf.data.Dataset.from_tensor_slices((flat, np.array([length for _, length in batches], np.int64)))
+    rows = tf.ragged.constant([rows for rows, _ in batches], dtype=tf.int64)
+    lengths = np.array([length for _, length in batches], np.int64)
+    order = tf.data.Dataset.from_tensor_slices((rows, lengths))
     dataset = order.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(tf.data.AUTOTUNE)
-
-
-def _window(values, begin, end, length, xp):
-    """[S, length] values from `begin` to `end`, then padding; with numpy or TensorFlow as `xp`."""
-    place = begin[:, None] + xp.range(length)[None, :] if xp is tf else begin[:, None] + np.arange(length)[None, :]
-    inside = place < end[:, None]
-    size = (tf.shape(values, tf.int64) if xp is tf else values.shape)[0]
-    safe = xp.minimum(place, size - 1)
-    picked = tf.gather(values, safe) if xp is tf else values[safe]
-    return xp.where(inside, picked, xp.cast(PADDING, picked.dtype) if xp is tf else picked.dtype.type(PADDING))

@@ -6,7 +6,10 @@ Behaviour and retrieval read their items from this layer and score against its t
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import Noise
 from tfrec_llm.types import FIRST_ITEM
+
+_SITE = 101  # of the noise
 
 
 class ItemTable(tf.keras.layers.Layer):
@@ -30,7 +33,7 @@ class ItemTable(tf.keras.layers.Layer):
         scale: float = 0.05,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": tf.float32, **kwargs})
         if text is not None and len(text) != num_rows:
             raise ValueError(f"expected one text vector per row, {num_rows}, got {len(text)}: rebuild the text stage.")
         self.num_rows, self.dim, self.id_dropout, self.scale = num_rows, dim, id_dropout, scale
@@ -52,33 +55,35 @@ class ItemTable(tf.keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, indices, training: bool = False):
+    def call(self, indices, training: bool = False, noise: Noise | None = None):
         """Vectors of some items.
 
         Args:
           indices: [...] int32 item indices.
           training: leaves id parts out at random, each occurrence for itself.
+          noise: where the draws come from; TensorFlow's global generator if None.
 
         Returns:
           [..., dim] float32; zeros for padding and unknown.
         """
-        vectors = self._drop(tf.gather(self.ids, indices), training)
+        vectors = self._drop(tf.gather(self.ids, indices), training, noise)
         if self.projection is not None:
             vectors += tf.tensordot(tf.gather(self.text, indices), self.projection, 1)
         return vectors * tf.cast(indices >= FIRST_ITEM, vectors.dtype)[..., None]
 
-    def table(self, training: bool = False):
+    def table(self, training: bool = False, noise: Noise | None = None):
         """All vectors.
 
         Args:
           training: leaves the id parts of some items out of this step.
+          noise: where the draws come from; TensorFlow's global generator if None.
 
         Returns:
           [N+2, dim] float32; rows 0 and 1 are zeros.
         """
         if not self.built:
             self.build()
-        vectors = self._drop(tf.convert_to_tensor(self.ids), training)
+        vectors = self._drop(tf.convert_to_tensor(self.ids), training, noise)
         if self.projection is not None:
             vectors += tf.matmul(self.text, self.projection)
         return vectors * tf.cast(tf.range(self.num_rows) >= FIRST_ITEM, vectors.dtype)[:, None]
@@ -93,8 +98,10 @@ class ItemTable(tf.keras.layers.Layer):
             "scale": self.scale,
         }
 
-    def _drop(self, ids: tf.Tensor, training: bool) -> tf.Tensor:
+    def _drop(self, ids: tf.Tensor, training: bool, noise: Noise | None) -> tf.Tensor:
         if not training or not self.id_dropout or self._text is None:
             return ids
-        kept = tf.random.uniform(tf.shape(ids)[:-1]) >= self.id_dropout
+        shape = tf.shape(ids)[:-1]
+        draws = tf.random.uniform(shape) if noise is None else noise.uniform(shape, _SITE)
+        kept = draws >= self.id_dropout
         return ids * tf.cast(kept, ids.dtype)[..., None]

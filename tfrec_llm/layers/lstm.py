@@ -1,6 +1,6 @@
 """A recurrent layer that trains fast on a CPU: one input product for all steps, hand-written gradient.
 
-The sequence model of the behaviour stage runs on it. Keras' own LSTM multiplies its input inside the loop and adds up the
+The behaviour model runs on it. Keras' own LSTM multiplies its input inside the loop and adds up the
 gradient of its recurrent kernel at every step; here both are one large product outside the loop.
 """
 
@@ -34,14 +34,15 @@ class LSTM(tf.keras.layers.Layer):
           inputs: [B, T, I].
 
         Returns:
-          [B, T+1, H]: position t is the state after t steps, so position 0 is the learned start.
+          [B, T+1, H] float32: position t is the state after t steps, so position 0 is the learned start. State and
+          cell are float32 under mixed precision too; only the matrix products are not.
         """
         inputs = tf.cast(inputs, self.compute_dtype)
         batch = tf.shape(inputs)[0]
         by_time = tf.transpose(inputs, (1, 0, 2))  # [T, B, I]
-        gates = tf.tensordot(by_time, self.kernel, 1) + self.bias  # [T, B, 4H]
+        gates = tf.cast(tf.tensordot(by_time, self.kernel, 1) + self.bias, tf.float32)  # [T, B, 4H]
         gates = tf.ensure_shape(gates, (inputs.shape[1], inputs.shape[0], 4 * self.units))
-        start = tf.tile(self.start[:, None, :], (1, batch, 1))  # [2, B, H]
+        start = tf.tile(tf.cast(self.start, tf.float32)[:, None, :], (1, batch, 1))  # [2, B, H]
         states = scan(gates, tf.convert_to_tensor(self.recurrent_kernel), start[0], start[1])  # [T, B, H]
         return tf.transpose(tf.concat([start[:1], states], axis=0), (1, 0, 2))
 
@@ -61,8 +62,8 @@ def scan(gates, recurrent, h, c):
     """The recurrent part over all steps, with its gradient in one pass backwards.
 
     Args:
-      gates: [T, B, 4H] input part before activation: input, forget, output gate, cell.
-      recurrent: [H, 4H] kernel of the previous state.
+      gates: [T, B, 4H] float32 input part before activation: input, forget, output gate, cell.
+      recurrent: [H, 4H] kernel of the previous state; its type is that of the matrix products.
       h: [B, H] state before the first step.
       c: [B, H] cell before the first step.
 
@@ -75,12 +76,16 @@ def scan(gates, recurrent, h, c):
         d_gates, d_h, d_c = _backward(upstream, recurrent, c, cells, activations)
         before = tf.concat([h[None], states[:-1]], axis=0)  # [T, B, H]
         width = tf.shape(before)[-1]
-        d_recurrent = tf.matmul(
-            tf.reshape(before, (-1, width)), tf.reshape(d_gates, (-1, 4 * width)), transpose_a=True
-        )  # [H, 4H]
-        return d_gates, d_recurrent, d_h, d_c
+        before = tf.cast(tf.reshape(before, (-1, width)), recurrent.dtype)
+        after = tf.cast(tf.reshape(d_gates, (-1, 4 * width)), recurrent.dtype)
+        return d_gates, tf.matmul(before, after, transpose_a=True), d_h, d_c
 
     return states, gradient
+
+
+def _product(a: tf.Tensor, b: tf.Tensor, transpose_b: bool = False) -> tf.Tensor:
+    """a b in the precision of b, as the type of a."""
+    return tf.cast(tf.matmul(tf.cast(a, b.dtype), b, transpose_b=transpose_b), a.dtype)
 
 
 def _array(like: tf.Tensor, width: int) -> tf.TensorArray:
@@ -93,7 +98,7 @@ def _forward(gates, recurrent, h, c):
     inputs = _array(gates, 4 * units).unstack(gates)
 
     def step(t, h, c, states, cells, activations):
-        a = inputs.read(t) + tf.matmul(h, recurrent)  # [B, 4H]
+        a = inputs.read(t) + _product(h, recurrent)  # [B, 4H]
         sigmoids = tf.sigmoid(a[:, : 3 * units])
         i, f, o = tf.split(sigmoids, 3, axis=1)
         g = tf.tanh(a[:, 3 * units :])
@@ -125,7 +130,7 @@ def _backward(upstream, recurrent, start_c, cells, activations):
         d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
         d_i, d_f, d_o = d_c * g * i * (1 - i), d_c * before.read(t) * f * (1 - f), d_h * tanh_c * o * (1 - o)
         d_a = tf.concat([d_i, d_f, d_o, d_c * i * (1 - g * g)], axis=1)  # [B, 4H]
-        return k + 1, tf.matmul(d_a, recurrent, transpose_b=True), d_c * f, d_gates.write(t, d_a)
+        return k + 1, _product(d_a, recurrent, transpose_b=True), d_c * f, d_gates.write(t, d_a)
 
     zero = tf.zeros_like(start_c)
     _, d_h, d_c, d_gates = tf.while_loop(

@@ -99,21 +99,21 @@ def sampled_softmax(queries, target_vectors, sample_vectors, sample, log_expecte
     return tf.math.divide_no_nan(loss, tf.reduce_sum(weights))
 
 
-def draw(log_probability, size: int):
+def draw(log_probability, uniform):
     """Items drawn with replacement, for `sampled_softmax`.
 
     Args:
       log_probability: [N+2] float32 logarithm of each item's probability; rows 0 and 1 are ignored.
-      size: S.
+      uniform: [S] numbers in [0, 1), the randomness.
 
     Returns:
       ([S] int32 item indices, [S] float32 logarithm of the expected count of each).
     """
-    chosen = tf.random.uniform((size,))
     edges = tf.cumsum(tf.exp(log_probability[FIRST_ITEM:]))
-    drawn = tf.searchsorted(edges / edges[-1], chosen, side="right")
+    drawn = tf.searchsorted(edges / edges[-1], uniform, side="right")
     sample = tf.minimum(drawn, tf.shape(edges)[0] - 1) + FIRST_ITEM
-    return sample, tf.gather(log_probability, sample) - tf.math.log(edges[-1]) + tf.math.log(float(size))
+    per_share = tf.cast(tf.size(uniform), tf.float32) / edges[-1]
+    return sample, tf.gather(log_probability, sample) + tf.math.log(per_share)
 
 
 def row_weights(targets: Targets, num_rows) -> tf.Tensor:

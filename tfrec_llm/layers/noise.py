@@ -1,0 +1,64 @@
+"""Dropout whose masks are a function of seed and step alone.
+
+A training that goes on after a kill meets the masks that it would have met, and a compiled step those of a plain one.
+Models pass one of these objects down: `Noise` in training, `QUIET` otherwise.
+"""
+
+import tensorflow as tf
+
+
+class Noise:
+    """The random draws of one training step.
+
+    Args:
+      seed: of the run.
+      step: scalar integer tensor: which step this is.
+    """
+
+    training = True
+
+    def __init__(self, seed: int, step: tf.Tensor):
+        self._seed, self._step = seed, tf.cast(step, tf.int32)
+
+    def uniform(self, shape, site: int) -> tf.Tensor:
+        """Draws from [0, 1), float32.
+
+        Args:
+          shape: of the draws.
+          site: another number for each place of a model that draws.
+        """
+        seed = tf.stack([tf.constant((self._seed * 1009 + site) % 2**31, tf.int32), self._step])
+        return tf.random.stateless_uniform(shape, seed, alg="philox")
+
+    def keep(self, shape, rate: float, site: int) -> tf.Tensor:
+        """[shape] bool: False with probability `rate`."""
+        return self.uniform(shape, site) >= rate
+
+    def drop(self, values: tf.Tensor, rate: float, site: int) -> tf.Tensor:
+        """Dropout (Srivastava et al., 2014): zeros with probability `rate`, the rest scaled up."""
+        if rate <= 0:
+            return values
+        return values * tf.cast(self.keep(tf.shape(values), rate, site), values.dtype) / (1 - rate)
+
+
+class _Quiet:
+    """Nothing is drawn and nothing left out."""
+
+    training = False
+
+    def uniform(self, shape, site: int) -> tf.Tensor:
+        """Even steps through (0, 1), float32, in place of draws."""
+        size = tf.reduce_prod(shape)
+        even = (tf.cast(tf.range(size), tf.float32) + 0.5) / tf.cast(size, tf.float32)
+        return tf.reshape(even, shape)
+
+    def keep(self, shape, rate: float, site: int) -> tf.Tensor:
+        """[shape] bool, all True."""
+        return tf.ones(shape, tf.bool)
+
+    def drop(self, values: tf.Tensor, rate: float, site: int) -> tf.Tensor:
+        """The values."""
+        return values
+
+
+QUIET = _Quiet()
