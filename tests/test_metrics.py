@@ -37,6 +37,8 @@ class TestEveryRankingMetric:
     def test_wrong_shapes(self, metric):
         with pytest.raises(ValueError, match="expected top"):
             metric(np.array([[2, 3]]), np.array([2, 3]), np.array([0, 1]), 2)
+        with pytest.raises(ValueError, match="expected top"):
+            metric(np.array([2, 3]), np.array([2]), np.array([0, 1]), 2)
 
 
 def test_hit_rate_of_several():

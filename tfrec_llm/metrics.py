@@ -44,20 +44,20 @@ def match(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray) -> tuple[n
 
 def hit_rate(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
     """1 where any relevant item is among the first k: [R]; arguments as in `match`."""
-    hits, _ = match(top, relevant, offsets)
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    hits, _ = match(np.asarray(top)[..., :k], relevant, offsets)
+    return hits.any(axis=1).astype(np.float64)
 
 
 def recall(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
     """Share of the relevant items that is among the first k: [R]; arguments as in `match`."""
-    hits, counts = match(top, relevant, offsets)
-    return hits[:, :k].sum(axis=1) / np.maximum(counts, 1)
+    hits, counts = match(np.asarray(top)[..., :k], relevant, offsets)
+    return hits.sum(axis=1) / np.maximum(counts, 1)
 
 
 def mrr(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
     """One over the rank of the first relevant item, 0 where it is not among the first k: [R]; see `match`."""
-    hits, _ = match(top, relevant, offsets)
-    return (hits[:, :k] / np.arange(1, hits[:, :k].shape[1] + 1)).max(axis=1, initial=0.0)
+    hits, _ = match(np.asarray(top)[..., :k], relevant, offsets)
+    return (hits / np.arange(1, hits.shape[1] + 1)).max(axis=1, initial=0.0)
 
 
 def ndcg(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
@@ -65,10 +65,10 @@ def ndcg(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray, k: int) -> 
 
     The ideal list holds min(k, number of relevant items) hits (Järvelin and Kekäläinen, 2002).
     """
-    hits, counts = match(top, relevant, offsets)
+    hits, counts = match(np.asarray(top)[..., :k], relevant, offsets)
     discounts = 1.0 / np.log2(np.arange(2, k + 2))  # [k]
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(counts, k)]  # [R]
-    gain = hits[:, :k] @ discounts[: hits.shape[1]]  # [R]
+    gain = hits @ discounts[: hits.shape[1]]  # [R]
     return np.divide(gain, ideal, out=np.zeros(len(hits)), where=ideal > 0)
 
 
