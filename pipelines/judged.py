@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfrec_llm import data, evaluation
 from tfrec_llm.config import Config
 from tfrec_llm.serving import Recommender
-from tfrec_llm.serving import rows as asked
+from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
 
 log = logging.getLogger(__name__)
@@ -67,14 +67,14 @@ def _table_scorer(
     """Scores of all items by one model alone: its query times its item table."""
     table = model.item_table()
     score = tf.function(lambda history: tf.matmul(query(history), table, transpose_b=True), reduce_retracing=True)
-    return lambda rows: score(asked.tensors(dataset, queries, rows, config.export.max_history)[0]).numpy()
+    return lambda rows: score(asked.history_tensors(dataset, queries, rows, config.export.max_history)[0]).numpy()
 
 
 def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> dict[str, np.ndarray]:
     """The greedy system without utterances, with the users' own synthetic ones, and its two controls."""
     count = len(queries.user)
     texts = data.synthesise(dataset, asked.first_relevant(queries, np.arange(count)), "test", config.seed)
-    said = asked.encode_utterances(recommender.path, texts, config)
+    said = asked.encode_utterances(recommender.path.text, texts, config)
     others = np.random.default_rng(config.seed).permutation(count)
     silent = np.zeros_like(said)
     return {
@@ -99,7 +99,7 @@ def _slates(
     answer = tf.function(recommender.answer, reduce_retracing=True)
     top = np.zeros((len(queries.user), slots), np.int32)
     for rows in asked.in_batches(len(queries.user), config.evaluate.batch_size, label):
-        events, time = asked.tensors(dataset, queries, rows, config.export.max_history)
+        events, time = asked.history_tensors(dataset, queries, rows, config.export.max_history)
         # without history the user is a stranger, but what was seen stays excluded: the same question is asked
         exclude = tf.zeros_like(events.item) if history or dataset.domain.repeat else events.item
         shown = events if history else History(*(tf.zeros_like(part) for part in events))

@@ -11,7 +11,8 @@ import tomli_w
 
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm.config import Config, to_table
-from tfrec_llm.data import sources
+from tfrec_llm.data import archives, sources
+from tfrec_llm.serving import questions
 from tfrec_llm.serving import rows as logged
 from tfrec_llm.training import files
 from tfrec_llm.types import Dataset, Rows
@@ -37,7 +38,7 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
         raise ValueError(f"STAGE: expected all or one of {', '.join(ORDER)}, got {again!r}.")
     training.set_threads(config.train)
     files.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
-    sources.fetch_all(sources.names_for(config))
+    sources.fetch_all(archives.names_for(config))
     for name in ORDER[: ORDER.index(upto) + 1]:
         STAGES[name](config, run, again == name)
 
@@ -142,7 +143,7 @@ def blend(config: Config, run: Path, stage: training.Stage) -> Mapping | None:
     """Learns how much to believe each source, on half B."""
     dataset = load_dataset(run)
     path = serving.load_unblended(config, dataset, run)
-    asked = logged.half_b(path, dataset, config)
+    asked = questions.half_b(path.text, dataset, config)
     metrics = retrieval.fit_blend(path.source, logged.blend_batches(path, dataset, asked, config), config, stage)
     path.source.save(stage.folder)
     return metrics
@@ -154,7 +155,8 @@ def train_fusion(config: Config, run: Path, force: bool) -> None:
     def rows(stage: training.Stage) -> None:
         dataset = load_dataset(run)
         path = serving.load_signal_path(config, dataset, run)
-        logged.save_rows(logged.build_rows(path, dataset, logged.half_b(path, dataset, config), config), stage.folder)
+        asked = questions.half_b(path.text, dataset, config)
+        logged.save_rows(logged.build_rows(path, dataset, asked, config), stage.folder)
 
     before = training.stage_fingerprint(run, "retrieval/blend")
     inputs = _inputs(config, "retrieval", "export", "evaluate", blend=before)

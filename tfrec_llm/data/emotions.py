@@ -15,6 +15,16 @@ import numpy as np
 from tfrec_llm.data import sources
 
 EMOTIONS = ("neutral", "joy", "love", "surprise", "anger", "sadness", "fear", "disgust")
+# What a feeling says about liking; surprise goes either way and is left out.
+SENTIMENT_OF: Mapping[str, str] = {
+    "neutral": "neutral",
+    "joy": "positive",
+    "love": "positive",
+    "anger": "negative",
+    "sadness": "negative",
+    "fear": "negative",
+    "disgust": "negative",
+}
 NRC = "nrclex/data/nrc_en.json"
 DUTIR = "cntext/io/data/zh_common_DUTIR.yaml"
 # Trust and the DUTIR class of affection and praise both become love; anticipation has no counterpart and is left out.

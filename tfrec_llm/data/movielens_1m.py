@@ -40,7 +40,7 @@ def events_of(ratings: pd.DataFrame) -> pd.DataFrame:
     """Ratings (user_id, item_id, rating, timestamp as str) as events rated_1 to rated_5."""
     return pd.DataFrame(
         {
-            "user_id": ratings["user_id"],
+            "user_id": ratings["user_id"].str.removeprefix("1m_"),  # the numbers that GroupLens gave them
             "item_id": ratings["item_id"],
             "timestamp": ratings["timestamp"].astype(np.int64),
             "event": "rated_" + ratings["rating"].astype(str),

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrec_llm.data.domains import LANGUAGES, NEUTRAL, holes
-from tfrec_llm.data.texts import normalise
+from tfrec_llm.data.emotions import SENTIMENT_OF
+from tfrec_llm.data.texts import SENTIMENTS, normalise
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain, Utterances
 
 MIN_SHARED = 50  # items that must share an attribute value before a sentence may name it
@@ -100,7 +101,7 @@ def synthesise(dataset: Dataset, items: np.ndarray, split: str, seed: int) -> np
 
 
 def domain_utterances(dataset: Dataset, rows: int, seed: int) -> Utterances:
-    """SYNTHETIC sentences with the domain's intents and emotions, for the heads of the text stage.
+    """SYNTHETIC sentences with the domain's intents, emotions and their sentiments, for the heads of the text stage.
 
     Half of them carry a phrase of a feeling, which is their emotion. A request without one is neutral; any other intent
     without one has no emotion label (a complaint is not neutral just because it names no feeling).
@@ -130,10 +131,16 @@ def domain_utterances(dataset: Dataset, rows: int, seed: int) -> Utterances:
         texts=np.array(texts, dtype=np.str_),
         split=np.array(splits, dtype=np.str_),
         language=np.array(languages, dtype=np.str_),
-        labels={"intent": domain.intents, "emotion": domain.emotions},
+        labels={"intent": domain.intents, "emotion": domain.emotions, "sentiment": SENTIMENTS},
         intent=np.array([domain.intents.index(intent) for intent in intents], dtype=np.int32),
         emotion=np.array([domain.emotions.index(e) if e else -1 for e in emotions], dtype=np.int32),
+        sentiment=np.array([_sentiment(emotion) for emotion in emotions], dtype=np.int32),
     )
+
+
+def _sentiment(emotion: str) -> int:
+    """What a feeling says about liking, -1 where it says nothing."""
+    return SENTIMENTS.index(SENTIMENT_OF[emotion]) if emotion in SENTIMENT_OF else -1
 
 
 def _check_side(side: str) -> None:

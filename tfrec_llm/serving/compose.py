@@ -1,12 +1,33 @@
 """Puts a run's finished stages together: the signal path, and the recommender around it."""
 
 from pathlib import Path
+from typing import Any
 
 from tfrec_llm import behaviour, fusion, ranking, retrieval, text
 from tfrec_llm.config import Config
 from tfrec_llm.serving.recommender import Recommender
 from tfrec_llm.serving.signals import SignalPath
 from tfrec_llm.types import Dataset
+
+
+def load_unblended(config: Config, dataset: Dataset, run: Path) -> SignalPath:
+    """Text, behaviour and towers of a run, with a candidate source that believes all of them alike.
+
+    Args:
+      config: the run's settings.
+      dataset: what `prepare` left.
+      run: the run folder.
+
+    Raises:
+      ValueError: a stage's output is missing or does not fit the config.
+    """
+    language, lstm, towers = _models(config, dataset, run)
+    tables = {
+        "behaviour": lstm.item_table().numpy(),
+        "towers": towers.item_table().numpy(),
+        "text": language.item_vectors.text,
+    }
+    return SignalPath(language, lstm, towers, retrieval.CandidateSource.build(tables, dataset))
 
 
 def load_signal_path(config: Config, dataset: Dataset, run: Path) -> SignalPath:
@@ -20,12 +41,15 @@ def load_signal_path(config: Config, dataset: Dataset, run: Path) -> SignalPath:
     Raises:
       ValueError: a stage's output is missing or does not fit the config.
     """
+    source = retrieval.CandidateSource.load(run / "retrieval" / "blend")
+    return SignalPath(*_models(config, dataset, run), source)
+
+
+def _models(config: Config, dataset: Dataset, run: Path) -> tuple[Any, Any, Any]:
     language = text.load(config, run / "text")
     items = language.item_vectors
     lstm = behaviour.load(config, dataset, items, run / "behaviour")
-    towers = retrieval.load(config, dataset, items, run / "retrieval" / "towers")
-    source = retrieval.CandidateSource.load(run / "retrieval" / "blend")
-    return SignalPath(language, lstm, towers, source)
+    return language, lstm, retrieval.load(config, dataset, items, run / "retrieval" / "towers")
 
 
 def load_recommender(config: Config, dataset: Dataset, run: Path, scratch: Path) -> Recommender:

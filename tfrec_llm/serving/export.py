@@ -16,6 +16,19 @@ from tfrec_llm.types import Tensor
 MAX_GRAPH_BYTES = 64 * 2**20
 
 
+class _Lean(tf.Module):
+    """What the signatures hold on to, and nothing else: variables, tokenizer, tables.
+
+    Saving the recommender itself would trace every Keras model in it once more, for functions that nobody calls.
+    """
+
+    def __init__(self, recommender: Recommender):
+        super().__init__(name="recommender")
+        self.weights = list(recommender.variables)
+        self.tokenizer = recommender.path.text.encoder
+        self.items, self.events = recommender.items, recommender.events
+
+
 def newest_version(folder: Path) -> int:
     """The highest finished version under an export folder, 0 where there is none."""
     if not folder.exists():
@@ -44,7 +57,7 @@ def export(recommender: Recommender, folder: Path, settings: Export) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tf.saved_model.save(recommender, str(partial), signatures=signatures(recommender, settings))
+        tf.saved_model.save(_Lean(recommender), str(partial), signatures=signatures(recommender, settings))
         _check_size(partial / "saved_model.pb")
         _write_manifest(partial, version)
         os.replace(partial, folder / str(version))

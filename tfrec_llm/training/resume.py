@@ -119,11 +119,11 @@ def verify(run: str | Path, name: str) -> None:
 
 
 def _remedy(name: str) -> str:
-    return f"build it again with: make train STAGE={name}"
+    return f"build it again with: make train STAGE={name.partition('/')[0]}"
 
 
 def _checked(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9_]+", name):
+    if not re.fullmatch(r"[a-z0-9_]+(/[a-z0-9_]+)?", name):
         raise ValueError(f"expected a stage name of lower-case letters, digits and _, got {name!r}.")
     return name
 

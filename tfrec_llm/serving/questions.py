@@ -1,0 +1,81 @@
+"""Queries of the protocol as requests: histories as tensors, and what their users said.
+
+Each validation query of half B is asked without an utterance, and a share of them a second time with a synthetic one.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrec_llm import data
+from tfrec_llm.config import Config
+from tfrec_llm.text import encode_texts
+from tfrec_llm.types import Dataset, History, Queries
+
+
+class Asked(NamedTuple):
+    """Queries with what their users said: one entry a row."""
+
+    queries: np.ndarray  # [R] positions in the Queries
+    embedding: np.ndarray  # [R, D], zero where nothing was said
+    has_text: np.ndarray  # [R] bool
+
+
+def half_b(text: Any, dataset: Dataset, config: Config) -> Asked:
+    """Half B's queries without utterances, then a share of them again with synthetic ones (training templates).
+
+    Args:
+      text: a `text.TextModel`, for its encoder.
+      dataset: what `prepare` left.
+      config: `data.utterances_share`, `text` and `seed` are read.
+    """
+    rows = np.flatnonzero(dataset.split.half_b)
+    generator = np.random.default_rng(config.seed)
+    spoken = rows[generator.random(len(rows)) < config.data.utterances_share]
+    texts = data.synthesise(dataset, first_relevant(dataset.split.validation, spoken), "train", config.seed)
+    said = encode_utterances(text, texts, config)
+    return Asked(
+        np.concatenate([rows, spoken]),
+        np.concatenate([np.zeros((len(rows), text.dim), np.float32), said]),
+        np.concatenate([np.zeros(len(rows), bool), np.ones(len(spoken), bool)]),
+    )
+
+
+def first_relevant(queries: Queries, rows: np.ndarray) -> np.ndarray:
+    """[len(rows)] the first right answer of each query."""
+    return queries.relevant[queries.offsets[rows]]
+
+
+def encode_utterances(text: Any, utterances: np.ndarray, config: Config) -> np.ndarray:
+    """[R, D] embeddings of what users say."""
+    settings = config.text
+    return encode_texts(text.encoder, list(utterances), "query", settings.max_tokens, settings.batch_size)
+
+
+def in_batches(count: int, size: int, label: str) -> Iterator[np.ndarray]:
+    """Positions 0 to count-1 in batches, with a progress bar."""
+    with tqdm(total=count, desc=label, unit="row", leave=False) as bar:
+        for start in range(0, count, size):
+            batch = np.arange(start, min(start + size, count))
+            yield batch
+            bar.update(len(batch))
+
+
+def history_tensors(
+    dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int
+) -> tuple[History, tf.Tensor]:
+    """The histories [B, T] and question times [B] of some queries."""
+    history = History(*map(tf.constant, data.histories(dataset.interactions, queries, rows, max_history)))
+    return history, tf.constant(queries.time[rows], tf.int64)
+
+
+def answers(queries: Queries, rows: np.ndarray) -> np.ndarray:
+    """[len(rows), M] int32 the right answers of some queries, padded with 0."""
+    length = queries.offsets[rows + 1] - queries.offsets[rows]
+    places = np.arange(length.max(initial=1))[None, :]
+    inside = places < length[:, None]
+    at = np.where(inside, queries.offsets[rows][:, None] + places, 0)
+    return np.where(inside, queries.relevant[at], 0).astype(np.int32)
