@@ -1,7 +1,6 @@
 """Precision and XLA: configured, ruled or measured; a candidate that fails is not taken."""
 
 import json
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -18,43 +17,56 @@ class Batch(NamedTuple):
 
 
 class Regression(tf.keras.Model):
-    """`slow` precisions wait in every step, `broken` ones fail, `wild` ones have no finite loss."""
-
-    def __init__(self, mode, delay=None, broken=(), wild=()):
+    def __init__(self):
         super().__init__()
-        self.mode, self.delay, self.broken, self.wild = mode, dict(delay or {}), broken, wild
         self.dense = tf.keras.layers.Dense(1)
 
     def train_step(self, batch):
         with tf.GradientTape() as tape:
             error = tf.cast(self.dense(batch.x), tf.float32) - batch.y
             loss = tf.reduce_mean(tf.square(error))
-        if self.mode in self.broken:
-            raise RuntimeError("no kernel for this\nand a long trace")
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        if self.mode in self.wild:
-            loss = loss * np.nan
         return {"loss": loss}
 
-    def make_train_function(self, force=False):
-        step = super().make_train_function(force)
 
-        def slower(iterator):
-            time.sleep(self.delay.get(self.mode, 0.0))
-            return step(iterator)
+class Clock:
+    """A time that passes only in the steps of a `Fake` model."""
 
-        return slower
+    now = 0.0
+
+
+class Fake:
+    """What `choose_compute` sees of a model; steps take what the test says, in the time of the clock."""
+
+    def __init__(self, label, seconds, first=0.0, broken=(), wild=()):
+        self.label, self.seconds, self.first, self.broken, self.wild = label, seconds, first, broken, wild
+        self.steps = 0
+
+    def make_train_function(self):
+        def step(batches):
+            assert next(batches).x.shape[1] == 3
+            if self.label in self.broken:
+                raise RuntimeError("no kernel for this\nand a long trace")
+            Clock.now += self.seconds.get(self.label, 1.0) + (self.first if self.steps == 0 else 0.0)
+            self.steps += 1
+            return {"loss": np.nan if self.label in self.wild else 1.0}
+
+        return step
 
 
 BATCH = Batch(np.ones([4, 3], np.float32), np.ones([4, 1], np.float32))
 
 
-def builder(made=None, **how):
+@pytest.fixture(autouse=True)
+def _fake_clock(monkeypatch):
+    monkeypatch.setattr(compute.time, "perf_counter", lambda: Clock.now)
+
+
+def builder(made=None, seconds=None, **how):
     def build(choice):
+        model = Fake(choice.label, seconds or {}, **how)
         if made is not None:
-            made.append((choice.label, tf.keras.mixed_precision.global_policy().name))
-        model = Regression(choice.label, **how)
-        model.compile("sgd", jit_compile=choice.jit_compile)
+            made.append((model, tf.keras.mixed_precision.global_policy().name))
         return model
 
     return build
@@ -72,30 +84,48 @@ def test_what_is_configured_is_not_measured(tmp_path, setting, jit):
 def test_the_fastest_is_taken_logged_and_kept(tmp_path, caplog):
     caplog.set_level("INFO")
     made = []
-    build = builder(made, delay={"float32": 0.05, "mixed_bfloat16 xla": 0.1})
+    seconds = {"float32": 0.5, "mixed_bfloat16": 0.25, "mixed_bfloat16 xla": 1.0}
+    build = builder(made, seconds)
     choice = choose_compute(build, BATCH, Train(), stage="toy", cache=tmp_path)
     assert (choice.precision, choice.jit_compile) == ("mixed_bfloat16", False)
-    assert made == [(p, p.split()[0]) for p in ("float32", "mixed_bfloat16", "mixed_bfloat16 xla")]
-    assert choice.seconds["float32"] >= 0.05 > choice.seconds["mixed_bfloat16"]
+    assert choice.seconds == seconds
+    assert [(model.label, policy) for model, policy in made] == [(label, label.split()[0]) for label in seconds]
+    assert min(model.steps for model, _ in made[:2]) >= 4  # one that compiles and three warm ones
     (line,) = [r.message for r in caplog.records if "per step" in r.message]
-    assert "\n" not in line
-    assert "-> mixed_bfloat16 (" in line
+    assert line == (
+        "toy: seconds per step | float32 500.0 ms  mixed_bfloat16 250.0 ms  mixed_bfloat16 xla 1000.0 ms | "
+        "-> mixed_bfloat16 (fastest of those measured)"
+    )
     again = choose_compute(build, BATCH, Train(), stage="toy", cache=tmp_path)
     assert len(made) == 3
     assert again == choice
 
 
-def test_xla_is_taken_where_it_is_faster(tmp_path):
-    build = builder(delay={"float32": 0.05, "mixed_bfloat16": 0.1})
+@pytest.mark.parametrize(("xla", "expected"), [(0.5, "float32 xla"), (0.96, "float32"), (2.0, "float32")])
+def test_xla_is_taken_where_it_is_clearly_faster(tmp_path, xla, expected):
+    seconds = {"float32": 1.0, "mixed_bfloat16": 1.5, "float32 xla": xla}
+    assert choose_compute(builder(None, seconds), BATCH, Train(), stage="toy", cache=tmp_path).label == expected
+
+
+def test_a_real_model_is_measured(tmp_path, monkeypatch):
+    monkeypatch.undo()  # real time
+
+    def build(choice):
+        model = Regression()
+        model.compile("sgd", jit_compile=choice.jit_compile)
+        return model
+
     choice = choose_compute(build, BATCH, Train(), stage="toy", cache=tmp_path)
-    assert (choice.precision, choice.jit_compile) == ("float32", True)
+    assert choice.precision in ("float32", "mixed_bfloat16")
+    assert {"float32", "mixed_bfloat16"} < choice.seconds.keys()
+    assert all(s > 0 for s in choice.seconds.values())
 
 
 def test_only_what_is_auto_is_measured(tmp_path):
     made = []
     choose_compute(builder(made), BATCH, Train(precision="float32"), stage="a", cache=tmp_path)
     choose_compute(builder(made), BATCH, Train(xla="off"), stage="a", cache=tmp_path)
-    labels = [label for label, _ in made]
+    labels = [model.label for model, _ in made]
     assert labels == ["float32", "float32 xla", "float32", "mixed_bfloat16"]
 
 
@@ -125,18 +155,19 @@ def test_a_step_that_never_works_is_an_error(tmp_path):
         choose_compute(builder(broken=("float32",)), BATCH, Train(), stage="toy", cache=tmp_path)
 
 
-def test_a_long_compilation_is_not_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(compute, "MAX_COMPILE_SECONDS", 0.0)
-    choice = choose_compute(builder(), BATCH, Train(precision="float32"), stage="toy", cache=tmp_path)
+def test_a_long_compilation_is_not_taken(tmp_path):
+    build = builder(None, {"float32 xla": 0.1}, first=61.0)
+    choice = choose_compute(build, BATCH, Train(precision="float32"), stage="toy", cache=tmp_path)
     assert choice.label == "float32"
     assert "float32 xla" not in choice.seconds
 
 
-def test_a_hopeless_candidate_is_given_up_after_one_step(tmp_path):
-    begin = time.monotonic()
-    build = builder(delay={"float32 xla": 1.0})
-    choose_compute(build, BATCH, Train(precision="float32"), stage="toy", cache=tmp_path)
-    assert time.monotonic() - begin < 6  # a compilation and one step of a second each, not three
+def test_a_hopeless_candidate_is_given_up_after_one_warm_step(tmp_path):
+    made = []
+    build = builder(made, {"float32": 1.0, "float32 xla": 10.0})
+    choice = choose_compute(build, BATCH, Train(precision="float32"), stage="toy", cache=tmp_path)
+    assert choice.label == "float32"
+    assert made[1][0].steps == 2
 
 
 @pytest.mark.parametrize("content", ["{", '{"choice": {"nonsense": 1}}', "{}"])
@@ -187,7 +218,7 @@ def test_rule_for_gpus(monkeypatch, capabilities, expected):
 def test_xla_gives_the_same_losses():
     def losses(jit):
         tf.keras.utils.set_random_seed(3)
-        model = Regression("float32")
+        model = Regression()
         model.compile(tf.keras.optimizers.Adam(0.1), jit_compile=jit)
         data = tf.data.Dataset.from_tensors(BATCH).repeat(5)
         step, batches = model.make_train_function(), iter(data)

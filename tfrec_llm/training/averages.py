@@ -63,4 +63,4 @@ class WeightAverage(tf.keras.callbacks.Callback):
                 value.assign_add(tf.cast(1.0 - keep, value.dtype) * (weight - value))
             self.state.step.assign_add(self._every)
 
-        self._update = update
+        self._update = update.get_concrete_function()

@@ -20,9 +20,9 @@ class LossWatch(tf.keras.callbacks.Callback):
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._bad = tf.Variable(-1, dtype=tf.int64, trainable=False)
         self._total = tf.Variable(0.0, dtype=tf.float64, trainable=False)
-        self._look = tf.function(self._note, reduce_retracing=True)
         self._last = tf.Variable(0.0, trainable=False)
         self._bad_loss = tf.Variable(0.0, trainable=False)
+        self._look = tf.function(self._note).get_concrete_function(tf.TensorSpec([], tf.float32))
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the count of a pass."""
@@ -34,7 +34,7 @@ class LossWatch(tf.keras.callbacks.Callback):
         """Notes the loss on the device, and looks at it now and then."""
         if "loss" not in (logs or {}):
             raise ValueError(f"{self._stage}: expected train_step to return 'loss', got {sorted(logs or {})}.")
-        self._look(logs["loss"])
+        self._look(tf.reduce_mean(tf.cast(logs["loss"], tf.float32)))
         if batch % CHECK_EVERY == CHECK_EVERY - 1:
             self._check()
             with self._writer.as_default(step=self._steps_before + batch + 1):
@@ -59,7 +59,6 @@ class LossWatch(tf.keras.callbacks.Callback):
         return float(self._total) / max(1, int(self._step))
 
     def _note(self, loss: tf.Tensor) -> None:
-        loss = tf.reduce_mean(tf.cast(loss, tf.float32))
         self._step.assign_add(1)
         first = tf.logical_and(self._bad < 0, tf.logical_not(tf.math.is_finite(loss)))
         self._bad.assign(tf.where(first, self._step, self._bad))

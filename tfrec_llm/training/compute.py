@@ -82,7 +82,7 @@ def choose_compute(
         return choice
     key = {"stage": stage, "batch": _shapes(batch), "settings": [settings.precision, settings.xla], **_machine()}
     path = (cache or _default_cache()) / f"{fingerprint(key)[:16]}.json"
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, KeyError):
         choice = Compute(**files.read_json(path)["choice"])
         _log.info("%s: %s (measured before: %s)", stage, choice.label, path.name)
         return choice
