@@ -107,3 +107,10 @@ def test_setting_the_seed_leaves_the_tokenizer_alive(e5):
     before = tokenizer(tf.constant(["to be"]), 16)[0].numpy()
     tf.random.set_seed(1)  # throws cached kernels away, and with them what they own
     np.testing.assert_array_equal(tokenizer(tf.constant(["to be"]), 16)[0], before)
+
+
+def test_first_use_may_be_in_a_graph(e5):
+    tokenizer = SentencePiece(e5.pieces[:1000], e5.scores[:1000])
+    texts = tf.constant(["to be"])
+    one, two = (tf.function(lambda x: tokenizer(x, 16)[0])(texts) for _ in range(2))
+    np.testing.assert_array_equal(one, two)

@@ -46,6 +46,8 @@ class _SharedPieces(tf.saved_model.experimental.TrackableResource):
     def __init__(self, model: bytes):
         self._model, self._name = model, f"sentencepiece-{hashlib.blake2b(model, digest_size=8).hexdigest()}"
         super().__init__()
+        with tf.init_scope():  # made now, not in whatever graph asks first
+            _ = self.resource_handle
 
     def _create_resource(self) -> tf.Tensor:
         return OPS.sentencepiece_op(model=self._model, shared_name=self._name)
