@@ -44,12 +44,13 @@ class HistoryEncoder(tf.keras.layers.Layer):
         self.dim, self.num_events, self.basket = dim, num_events, basket
         self.half_lives, self.hidden, self.window, self.dropout = tuple(half_lives), hidden, window, dropout
         heads = len(self.half_lives)
-        self._event = tf.keras.layers.Embedding(num_events, dim, embeddings_initializer="zeros", name="event")
-        self._gap = tf.keras.layers.Embedding(GAP_BUCKETS, dim, embeddings_initializer="zeros", name="gap")
-        self._importance = tf.keras.layers.Dense(heads, kernel_initializer="zeros", name="importance")
-        self._hidden = tf.keras.layers.Dense(hidden, activation="gelu", name="hidden")
-        self._out = tf.keras.layers.Dense(dim, kernel_initializer="zeros", name="out")
-        self._drop = tf.keras.layers.Dropout(dropout)
+        keras, policy = tf.keras.layers, self.dtype_policy
+        self._event = keras.Embedding(num_events, dim, "zeros", name="event", dtype=policy)
+        self._gap = keras.Embedding(GAP_BUCKETS, dim, "zeros", name="gap", dtype=policy)
+        self._importance = keras.Dense(heads, kernel_initializer="zeros", name="importance", dtype=policy)
+        self._hidden = keras.Dense(hidden, activation="gelu", name="hidden", dtype=policy)
+        self._out = keras.Dense(dim, kernel_initializer="zeros", name="out", dtype=policy)
+        self._drop = keras.Dropout(dropout, dtype=policy)
 
     def build(self, input_shape):
         """Adds the decays, the learned empty history and the mix of the means."""

@@ -20,6 +20,7 @@ from tfrec_llm.types import FIRST_ITEM
 STEPS = 12  # Newton steps at most
 PATIENCE = 2  # steps without a better stopping loss
 TOLERANCE = 1e-5  # of the mean loss: smaller gains end the fit
+ENOUGH = 32  # utterances whose mean is worth more than the items' mean
 RIDGE = 1e-3  # curvature of the pull towards the start, in units of the mean loss
 EMPTY = np.array([1.0, 0.0])  # popularity's extra weight for empty and for short histories at the start
 _log = logging.getLogger(__name__)
@@ -154,7 +155,14 @@ def assign(source: CandidateSource, theta: np.ndarray) -> None:
 
 
 def calibrate(source: CandidateSource, rows: BlendBatch, order: np.ndarray) -> None:
-    """Scales every source with a query vector so that its scores spread by about one over the items."""
+    """Centres what is said, and scales each source with a query vector so that its scores spread by about one.
+
+    Sentence encoders put all sentences into a narrow cone; its axis, the mean utterance, says nothing about items.
+    """
+    if "text" in rows.queries:
+        said = rows.queries["text"][0][order][rows.queries["text"][1][order]]
+        if len(said) >= ENOUGH:
+            source.utterance_centre.assign(said.mean(axis=0))
     spread: dict[str, list[float]] = {name: [] for name in source.widths}
     source.scale.assign(tf.ones_like(source.scale))
     for row in order[:64]:

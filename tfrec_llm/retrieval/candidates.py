@@ -49,7 +49,7 @@ class CandidateSource(tf.Module):
         self.index = _constant([num_rows, columns], "index")
         self.facts = _constant([num_rows, 2 + catalogue_facts.CONTENT_DIM], "facts")
         self.shown = tf.Variable(tf.zeros([num_rows], tf.bool), trainable=False, name="shown")
-        self.text_centre = _constant([widths.get("text", 1)], "text_centre")
+        self.utterance_centre = _constant([widths.get("text", 1)], "utterance_centre")
         self.scale = tf.Variable(tf.ones([len(widths)]), trainable=False, name="scale")
         self.weights = tf.Variable(tf.zeros([2, count]), name="weights")  # row 1: with an utterance
         self.popularity_extra = tf.Variable([1.0, 0.0], name="popularity_extra")  # empty, short histories
@@ -75,7 +75,7 @@ class CandidateSource(tf.Module):
         counts = catalogue_facts.training_counts(dataset)
         if "text" in tables:
             centre = tables["text"][FIRST_ITEM:].mean(axis=0)
-            source.text_centre.assign(centre)
+            source.utterance_centre.assign(centre)
             tables["text"] = _unit(tables["text"] - centre)
         index = np.column_stack([*tables.values(), catalogue_facts.smoothed_log(counts)])
         index[:FIRST_ITEM] = 0
@@ -152,7 +152,7 @@ class CandidateSource(tf.Module):
             if name in queries:
                 vector, present = queries[name]
                 vector = tf.cast(vector, tf.float32)
-                vector = tf.math.l2_normalize(vector - self.text_centre, axis=-1) if name == "text" else vector
+                vector = tf.math.l2_normalize(vector - self.utterance_centre, axis=-1) if name == "text" else vector
                 vectors[name] = tf.where(present[:, tf.newaxis], vector, 0.0) / self.scale[place]
         return vectors
 

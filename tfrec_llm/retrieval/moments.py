@@ -72,7 +72,7 @@ class Moments:
         phi = source.source_scores(rows.queries, rows.history)  # [B, N+2, S]
         design = self._design(rows)  # [B, S, P]
         allowed = source.allowed(rows.history, rows.exclude)  # [B, N+2]
-        scores = tf.einsum("bns,bsp,p->bn", phi, design, theta)
+        scores = tf.einsum("bns,bs->bn", phi, tf.einsum("bsp,p->bs", design, theta))
         log_p = tf.nn.log_softmax(tf.where(allowed, scores, -1e9))  # [B, N+2]
         share, valid = _targets(rows.target, allowed)  # [B, M]
         weight *= tf.cast(tf.reduce_any(valid, axis=1), tf.float32)  # [B]

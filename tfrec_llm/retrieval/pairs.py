@@ -18,7 +18,7 @@ class Pairs(NamedTuple):
 
     history: History  # [S, T] events of each window, targets included: prefixes are cut by step
     target: Tensor  # [S, P] int32 positions in T of the targets, -1 padding
-    negative: Tensor  # [U] int32 item indices drawn uniformly, more candidates for all
+    negative: Tensor  # [S, U/S] int32 item indices drawn uniformly, more candidates for all
 
 
 class Windows(NamedTuple):
@@ -56,7 +56,7 @@ def pair_passes(
       targets: P, targets of a window at most.
       context: events before the first target that a window holds at most.
       batch_size: pairs of a step, about.
-      negatives: U, items drawn uniformly for every step.
+      negatives: U, items drawn uniformly for every step, rounded up to as many for each window.
       seed: orders the windows and draws the negatives.
 
     Returns:
@@ -73,11 +73,11 @@ def pair_passes(
     batch = max(1, min(round(batch_size / pairs_each), len(windows.begin)))
     columns = (events.item[keep].astype(np.int32), events.event[keep].astype(np.int32), events.time[keep])
     columns = tuple(tf.constant(column) for column in columns)
-    num_rows = len(dataset.catalogue.item_ids)
+    num_rows, drawn = len(dataset.catalogue.item_ids), [batch, -(-negatives // batch)]
 
     def cut(windows: Windows, draw: Tensor) -> Pairs:
         history, target = cut_windows(columns, windows, targets, context)
-        return Pairs(history, target, tf.random.stateless_uniform([negatives], draw, FIRST_ITEM, num_rows, tf.int32))
+        return Pairs(history, target, tf.random.stateless_uniform(drawn, draw, FIRST_ITEM, num_rows, tf.int32))
 
     def one_pass(index: int) -> tf.data.Dataset:
         generator = np.random.default_rng([seed, index])

@@ -24,14 +24,14 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors
 class TwoTowersSettings:
     """The towers' own settings."""
 
-    dim: int = setting(96, "Q2 - 1, width of the vectors", low=1)
+    dim: int = setting(64, "Q2 - 1, width of the vectors", low=1)
     hidden: int = setting(256, "width of the query tower's hidden layer", low=1)
     half_lives: tuple[float, ...] = setting(
         (0.5, 2.0, 8.0, 40.0), "steps after which an event weighs half, one mean of the history for each", low=1
     )
     context: int = setting(100, "events of the history that the query tower reads", low=1)
     targets: int = setting(16, "pairs cut from one window of a user's events", low=1)
-    negatives: int = setting(1024, "items drawn uniformly as more candidates of a step", low=0)
+    negatives: int = setting(512, "items drawn uniformly as more candidates of a step", low=0)
     temperature: float = setting(1.0, "the scores are divided by it in training", low=1e-3, high=100)
     dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
     id_dropout: float = setting(0.1, "share of items seen by their text alone in training", low=0, high=0.9)
@@ -63,7 +63,7 @@ class TwoTowers(tfrs.models.Model):
             dropout=settings.dropout,
             name="query_tower",
         )
-        self._basket, self._negatives = domain.step == "basket", settings.negatives
+        self._basket = domain.step == "basket"
         sampled = sampling_probability(counts, batch_size, settings.negatives)
         self._sampled = tf.Variable(sampled, trainable=False, name="sampled")
         self.popularity = tf.Variable(smoothed_log(counts), name="popularity")
@@ -101,7 +101,7 @@ class TwoTowers(tfrs.models.Model):
         place = tf.maximum(target, 0)
         ids = tf.gather(history.item, place, batch_dims=1)  # [S, P]
         real = tf.reshape((target >= 0) & (ids >= FIRST_ITEM), [-1])  # [S * P]
-        ids = tf.reshape(ids, [-1])  # [S * P]
+        ids, negative = tf.reshape(ids, [-1]), tf.reshape(negative, [-1])  # [S * P], [U]
         vectors, table = self._vectors(history.item, training)
         until = tf.gather(step_index(history, self._basket), place, batch_dims=1)  # [S, P]
         query = self._query(vectors, history, until, training)  # [S, P, Q2]
@@ -115,7 +115,7 @@ class TwoTowers(tfrs.models.Model):
                 candidate_sampling_probability=tf.gather(self._sampled, candidates),
                 candidate_ids=candidates,
                 compute_metrics=False,
-                score_mask=self._comparable(tf.shape(target), real),
+                score_mask=_comparable(tf.shape(target), real, tf.shape(negative)[0]),
             )
         return losses / tf.maximum(tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)
 
@@ -134,12 +134,17 @@ class TwoTowers(tfrs.models.Model):
     def _candidate(vectors: tf.Tensor, popularity: tf.Tensor) -> tf.Tensor:
         return tf.concat([tf.cast(vectors, tf.float32), tf.cast(popularity, tf.float32)[:, tf.newaxis]], axis=-1)
 
-    def _comparable(self, shape: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-        """Which candidates each query is compared with: its own and real ones of other users. [S * P, S * P + U]."""
-        window = tf.repeat(tf.range(shape[0]), shape[1])  # [S * P]
-        apart = (window[:, tf.newaxis] != window[tf.newaxis, :]) & real[tf.newaxis, :]
-        comparable = apart | tf.eye(tf.shape(window)[0], dtype=tf.bool)
-        return tf.concat([comparable, tf.ones([tf.shape(window)[0], self._negatives], tf.bool)], axis=1)
+
+def _comparable(shape: tf.Tensor, real: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
+    """Which candidates each query is compared with: its own, real ones of other windows, the drawn ones.
+
+    Returns:
+      [S * P, S * P + U] bool.
+    """
+    window = tf.repeat(tf.range(shape[0]), shape[1])  # [S * P]
+    apart = (window[:, tf.newaxis] != window[tf.newaxis, :]) & real[tf.newaxis, :]
+    comparable = apart | tf.eye(tf.shape(window)[0], dtype=tf.bool)
+    return tf.concat([comparable, tf.ones([tf.shape(window)[0], negatives], tf.bool)], axis=1)
 
 
 def sampling_probability(counts: np.ndarray, batch_size: int, negatives: int) -> np.ndarray:
