@@ -25,7 +25,7 @@ class NeuralEpsilonGreedySettings:
     """Settings of `NeuralEpsilonGreedy`."""
 
     hidden: int = setting(32, "width of the residual's hidden layer", low=1)
-    learning_rate: float = setting(1e-3, "step size", low=1e-8, high=10)
+    learning_rate: float = setting(3e-3, "step size", low=1e-8, high=10)
     l2: float = setting(1e-3, "penalty on the kernels of the residual", low=0)
     epsilon: float = setting(0.02, "share of uniform exploration over all candidates", low=0, high=1)
     gradient_norm: float = setting(1.0, "gradients are clipped to this norm", low=1e-6)
@@ -47,6 +47,7 @@ class NeuralEpsilonGreedy(tf.Module):
         learner = self._learner(settings)
         self._learn = lambda experience, weights: learner.train(experience, weights).loss  # kept out of exports
 
+    @tf.autograph.experimental.do_not_convert  # nothing in it needs it, and converting TF-Agents takes seconds
     def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
         """Predicted rewards; in graph, batched, exportable.
 
@@ -63,6 +64,7 @@ class NeuralEpsilonGreedy(tf.Module):
         }
         return self.network(observation)[0]
 
+    @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
         """One step on what was shown: every filled slot is one interaction.
 
