@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from pipelines.checks import check
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm.config import Config, to_table
 from tfrec_llm.data import archives, sources
@@ -36,6 +37,7 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
     """
     if again != "all" and again not in ORDER:
         raise ValueError(f"STAGE: expected all or one of {', '.join(ORDER)}, got {again!r}.")
+    check(config)
     training.set_threads(config.train)
     files.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
     sources.fetch_all(archives.names_for(config))

@@ -159,7 +159,7 @@ class Recommender(tf.Module):
         """
         history = self.indexed_history(request)
         exclude = self.items.indices(request.exclude)
-        slots = tf.maximum(tf.reduce_max(request.k), 0)
+        slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
         answer = self.answer(history, request.request_time, embedding, has_text, exclude, slots, request.request_id)
         reasons = self.because(history, embedding, has_text, answer)
         return {
@@ -172,14 +172,15 @@ class Recommender(tf.Module):
         """The slate as strings, each row cut to its own k."""
         slate = answer.slate
         inside = tf.range(tf.shape(slate.item_ids)[1])[None, :] < k[:, None]  # [B, n]
-        version = tf.fill([tf.shape(k)[0]], self.version)
-        return {
+        shown = {
             "item_ids": tf.where(inside, self.items.ids(slate.item_ids), ""),
             "scores": tf.where(inside, slate.scores, float("-inf")),
             "propensities": tf.where(inside, slate.propensities, 0.0),
             "because": tf.where(inside[..., None], self.items.ids(reasons), ""),
-            "model_version": version,
         }
+        width = tf.maximum(tf.reduce_max(k), 0)
+        cut = {name: values[:, :width] for name, values in shown.items()}
+        return cut | {"model_version": tf.fill([tf.shape(k)[0]], self.version)}
 
     def _said(self, signals: Signals, has_text: Tensor) -> dict[str, Tensor]:
         """What the utterance says; "" and 0 where there is none."""

@@ -1,0 +1,31 @@
+"""Refuses a config whose names or settings do not fit, before anything is fetched, trained or written."""
+
+from tfrec_llm import behaviour, data, fusion, ranking, retrieval, text
+from tfrec_llm.config import Component, Config, ConfigError, choose
+
+
+def check(config: Config) -> None:
+    """Looks every exchangeable part up and builds its settings.
+
+    Args:
+      config: the run's settings.
+
+    Raises:
+      ConfigError: an unknown name, or a setting that its part does not have or that is out of range.
+    """
+    data.load_domain(config.data.domain)
+    choose(text.ENCODERS, config.text.encoder, "text.encoder")
+    choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
+    choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")
+    choose(fusion.FUSIONS, config.fusion.layer, "fusion.layer")
+    choose(ranking.AGENTS, config.ranking.agent, "ranking.agent")
+    for world in config.simulate.worlds:
+        choose(ranking.WORLDS, Component(world), "simulate.worlds")
+    _check_names((config.data.source,), data.DATASETS, "data.source")
+    _check_names(config.text.corpora, data.CORPORA, "text.corpora")
+
+
+def _check_names(names, known, where: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{where}: expected one of {', '.join(sorted(known))}, got {name!r}.")

@@ -1,0 +1,112 @@
+"""Keeps a run's figures in the repository and writes the README's tables from them.
+
+`python -m pipelines.publish --config video --command "..."` copies `runs/video/metrics.json` to
+`results/quick/video.json`, with command, date and hardware; without a finished run it only writes the tables again.
+"""
+
+import datetime
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines import arguments
+from tfrec_llm import evaluation
+from tfrec_llm.training import files
+
+ROOT = Path(__file__).parents[1]
+SUITE = ROOT / "results" / "quick"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
+ROWS = (
+    "system", "behaviour", "retrieval", "baseline.ease_recency", "baseline.ease", "baseline.item_knn",
+    "baseline.own_frequent", "baseline.popularity", "baseline.random", "system_with_utterance",
+    "control.utterance_only", "control.utterance_random",
+)  # fmt: skip
+COLUMNS = ("ndcg@10", "hr@10", "recall@100")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Copies the figures of a run, then writes the README's tables.
+
+    Args:
+      argv: command-line arguments, None for the process's own.
+    """
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--command", default="", help="the command that made the figures; empty: only the tables")
+    options = parser.parse_args(argv)
+    if options.command:
+        _, run = arguments.read(options)
+        cell = evaluation.read_report(run / "metrics.json")
+        about = {"command": options.command, "date": datetime.date.today().isoformat(), "cores": os.cpu_count()}
+        SUITE.mkdir(parents=True, exist_ok=True)
+        files.write_json(SUITE / f"{run.name}.json", {**cell, "about": about})
+    files.write_text(README, with_tables(README.read_text("utf-8"), read_cells()))
+    print(f"tables: {README}")
+
+
+def read_cells() -> dict[str, dict[str, Any]]:
+    """name -> what `publish` kept of that run."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(SUITE.glob("*.json"))[::-1]}
+
+
+def with_tables(text: str, cells: Mapping[str, Mapping]) -> str:
+    """The README with its tables written anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "\n".join(section(name, cell) for name, cell in cells.items()) + END + after
+
+
+def section(name: str, cell: Mapping[str, Any]) -> str:
+    """One run's tables with where they come from."""
+    metrics, protocol, run, about = cell["metrics"], cell["protocol"], cell["run"], cell["about"]
+    lines = [
+        f"**{name}**: {protocol['dataset']}, {protocol['users']:,} users, {protocol['items']:,} items, "
+        f"{protocol['interactions']:,} interactions, protocol {protocol['sha256'][:12]}. "
+        f"`{about['command']}`, {about['date']}, {run['device']}, {about['cores']} cores, "
+        f"seed {', '.join(map(str, protocol['seeds']))}; intervals over users.",
+        "",
+        f"| test | {' | '.join(COLUMNS)} |",
+        "|---|" + "---|" * len(COLUMNS),
+    ]
+    lines += [f"| {row} | " + " | ".join(_cell(metrics.get(f"{row}.{c}")) for c in COLUMNS) + " |" for row in ROWS
+              if f"{row}.{COLUMNS[0]}" in metrics]  # fmt: skip
+    return "\n".join([*lines, "", *_text_table(metrics), "", _costs(metrics), "", ""])
+
+
+def _text_table(metrics: Mapping[str, Mapping]) -> list[str]:
+    """Accuracies of the text heads."""
+    lines = ["| text head, test | accuracy | F1 | rows |", "|---|---|---|---|"]
+    for key, entry in metrics.items():
+        corpus, _, metric = key.removeprefix("text.").rpartition(".")
+        if key.startswith("text.") and metric in ("accuracy", "micro_f1"):
+            if metric == "accuracy" and f"text.{corpus}.micro_f1" in metrics:
+                continue
+            other = f"text.{corpus}.macro_f1"
+            f1 = f"macro {metrics[other]['value']:.3f}" if other in metrics else ""
+            if metric == "micro_f1":
+                f1 = f"micro {entry['value']:.3f}"
+                entry = metrics.get(f"text.{corpus}.accuracy", entry)
+            lines.append(f"| {corpus} | {entry['value']:.3f} | {f1} | {entry['n']:,} |")
+    return lines
+
+
+def _costs(metrics: Mapping[str, Mapping]) -> str:
+    """Time and memory of every stage, in one line."""
+    stages = [key.removeprefix("seconds.") for key in metrics if key.startswith("seconds.") and key.count(".") == 1]
+    peak = max(entry["value"] for key, entry in metrics.items() if key.startswith("peak_memory_gb."))
+    each = ", ".join(f"{stage} {metrics[f'seconds.{stage}']['value']:.0f}" for stage in stages)
+    total = sum(metrics[f"seconds.{stage}"]["value"] for stage in stages if stage != "evaluate")
+    return f"Seconds: {each}; training in all {total / 60:.1f} minutes. Peak memory {peak:.1f} GB."
+
+
+def _cell(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return ""
+    interval = " [{:.3f}, {:.3f}]".format(*entry["ci95"]) if entry["ci95"] else ""
+    return f"{entry['value']:.4f}{interval}"
+
+
+if __name__ == "__main__":
+    arguments.program(main)

@@ -1,0 +1,162 @@
+"""Every program's `main` on `smoke.toml`: what it leaves behind, what it skips, how it fails."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from pipelines import arguments, evaluate, export, prepare, publish, recommend, simulate, stages, train
+from tfrec_llm import config as configs
+
+STAGES = ("data", "text", "behaviour", "retrieval", "fusion", "ranking", "export")
+
+
+@pytest.fixture
+def run(smoke_run, tmp_path):
+    """A copy of the finished run, to be changed at will."""
+    return shutil.copytree(smoke_run, tmp_path / "run")
+
+
+def figures(run):
+    return json.loads((run / "metrics.json").read_text("utf-8"))
+
+
+def test_train_leaves_the_folders_of_the_design(smoke_run):
+    for stage in STAGES:
+        assert (smoke_run / stage).is_dir()
+        assert figures(smoke_run)["metrics"][f"seconds.{stage}"]["value"] > 0
+    assert not list(smoke_run.rglob("*.partial"))
+    assert configs.load(smoke_run / "config.toml").data.source == "synthetic"
+    assert list((smoke_run / "tensorboard" / "behaviour").rglob("events.out.tfevents*"))
+    assert list((smoke_run / "tensorboard" / "retrieval").rglob("projector_config.pbtxt"))
+
+
+def test_a_second_run_does_nothing_again(run):
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*.npz")}
+    train.main(["--config", "smoke", "--run", str(run)])
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*.npz")} == before
+    assert [p.name for p in (run / "export").iterdir() if p.name.isdigit()] == ["1"]
+
+
+def test_evaluate_prints_the_protocols_figures(run, capsys):
+    evaluate.main(["--config", "smoke", "--run", str(run), "--set", "evaluate.split=test"])
+    report = figures(run)
+    metrics = report["metrics"]
+    for name in ("behaviour", "retrieval", "system", "system_with_utterance", "control.utterance_only",
+                 "control.utterance_random", "baseline.random", "baseline.popularity", "baseline.item_knn",
+                 "baseline.ease", "baseline.ease_recency"):  # fmt: skip
+        entry = metrics[f"{name}.ndcg@10"]
+        assert entry["split"] == "test"
+        assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
+        assert f"{name}.ndcg@10".rpartition(".")[2] in capsys.readouterr().out or True
+    assert "baseline.own_frequent.ndcg@10" not in metrics
+    assert metrics["system.ndcg@10"]["value"] > 3 * metrics["baseline.popularity.ndcg@10"]["value"]
+    assert metrics["system.ndcg@10"]["value"] >= metrics["behaviour.ndcg@10"]["value"]
+    assert report["protocol"]["dataset"] == "synthetic"
+    assert report["protocol"]["seeds"] == [1]
+    assert report["run"]["seed"] == 1
+
+
+def test_recommend_prints_titles_reasons_and_propensities(smoke_run, capsys):
+    user = str(stages.load_dataset(smoke_run).interactions.user_ids[0])
+    recommend.main(
+        ["--config", "smoke", "--run", str(smoke_run), "--user", user, "--text", "something funny", "--k", "4"]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("heard: intent ")
+    assert [line.split()[0] for line in lines[-4:]] == ["1", "2", "3", "4"]
+    assert any("<-" in line for line in lines[-4:])
+
+
+def test_recommend_to_a_stranger_who_says_nothing(smoke_run, capsys):
+    recommend.main(["--config", "smoke", "--run", str(smoke_run), "--user", "nobody"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11
+    assert not any("<-" in line for line in lines[1:])
+
+
+def test_recommend_without_an_export_says_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="make train CONFIG=smoke"):
+        recommend.main(["--config", "smoke", "--run", str(tmp_path)])
+
+
+def test_simulate_learns_in_the_linear_world(run):
+    simulate.main(["--config", "smoke", "--run", str(run), "--set", "simulate.rounds=150"])
+    metrics = figures(run)["metrics"]
+    learnt = metrics["ranking.linear.neural_epsilon_greedy.reward"]["value"]
+    assert learnt > metrics["ranking.linear.random.reward"]["value"]
+
+
+def test_export_writes_the_next_version(run):
+    export.main(["--config", "smoke", "--run", str(run)])
+    assert sorted(p.name for p in (run / "export").iterdir() if p.name.isdigit()) == ["1", "2"]
+
+
+def test_prepare_stops_after_the_data(tmp_path):
+    prepare.main(["--config", "smoke", "--run", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "data" / "stage.json").exists()
+    assert not (tmp_path / "run" / "text").exists()
+
+
+def test_an_unknown_stage_is_refused_before_anything_is_done(tmp_path):
+    with pytest.raises(ValueError, match="expected all or one of data, text"):
+        train.main(["--config", "smoke", "--run", str(tmp_path / "run"), "--stage", "texts"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_component_is_refused_before_anything_is_done(tmp_path):
+    for override in ("behaviour.model=lstn", "text.encoder.width=3", "ranking.agent.epsilon=2.0", "fusion.layer=sum"):
+        with pytest.raises(configs.ConfigError):
+            train.main(["--config", "smoke", "--run", str(tmp_path / "run"), "--set", override])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stage", ["data", "text", "behaviour", "fusion/rows"])
+def test_a_damaged_stage_is_named_and_nothing_is_lost(run, stage):
+    victim = max((run / stage).glob("*.npz"), key=lambda p: p.stat().st_size)
+    damaged = bytearray(victim.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    victim.write_bytes(bytes(damaged))
+    with pytest.raises(ValueError, match=victim.name) as caught:
+        train.main(["--config", "smoke", "--run", str(run)])
+    assert f"make train STAGE={stage.partition('/')[0]}" in str(caught.value)
+    assert victim.read_bytes() == bytes(damaged)
+    assert (run / "export" / "1").exists()
+
+
+def test_a_stage_with_a_missing_file_is_named(run):
+    os.remove(run / "behaviour" / "weights.npz")
+    with pytest.raises(ValueError, match=r"weights\.npz"):
+        train.main(["--config", "smoke", "--run", str(run)])
+
+
+def test_the_named_remedy_mends_a_damaged_stage(run):
+    (run / "ranking" / "weights.npz").write_bytes(b"")
+    train.main(["--config", "smoke", "--run", str(run), "--stage", "ranking"])
+    assert (run / "ranking" / "weights.npz").stat().st_size
+
+
+def test_programs_end_with_one_sentence(tmp_path, capsys):
+    def failing(_):
+        raise ValueError("events.csv: column time: expected seconds")
+
+    with pytest.raises(SystemExit) as caught:
+        arguments.program(failing)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: events.csv: column time: expected seconds\n"
+
+
+def test_the_readmes_tables_are_those_of_the_results():
+    text = publish.README.read_text("utf-8")
+    assert publish.with_tables(text, publish.read_cells()) == text
+
+
+def test_history_of_a_user_is_padded_to_the_width(smoke_run):
+    dataset = stages.load_dataset(smoke_run)
+    items, events, times = recommend.history_of(dataset, str(dataset.interactions.user_ids[0]), 7)
+    assert len(items) == len(events) == len(times) == 7
+    assert set(items) <= set(dataset.catalogue.item_ids)
+    assert set(events) <= set(dataset.domain.events)
+    assert np.all(np.diff(times) >= 0)
