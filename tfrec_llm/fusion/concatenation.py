@@ -17,7 +17,7 @@ class ConcatenationSettings:
     dim: int = setting(32, "C, width of the context", low=1)
     projection: int = setting(32, "width that each modality is projected to", low=1)
     modality_dropout: float = setting(0.1, "share of modalities taken for missing in training", low=0, high=0.9)
-    dropout: float = setting(0.2, "share of projected values dropped in training", low=0, high=0.9)
+    dropout: float = setting(0.5, "share of projected values dropped in training", low=0, high=0.9)
 
 
 class Concatenation(tf.keras.Model):
