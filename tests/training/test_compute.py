@@ -60,6 +60,7 @@ BATCH = Batch(np.ones([4, 3], np.float32), np.ones([4, 1], np.float32))
 @pytest.fixture(autouse=True)
 def _fake_clock(monkeypatch):
     monkeypatch.setattr(compute.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr(compute.gc, "collect", lambda: 0)  # nothing large is made here, and it takes half a second
 
 
 def builder(made=None, seconds=None, **how):
