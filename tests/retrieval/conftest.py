@@ -11,7 +11,7 @@ from tfrec_llm.training import Stage
 from tfrec_llm.types import Catalogue, Dataset, Domain, History, Interactions, Queries, Split
 
 
-def domain(step="event", repeat=True, deny=()):
+def domain(step="event", repeat=False, deny=()):
     nothing = {}
     return Domain(
         "toy", step, repeat, ("buy",), {"buy": 1.0}, {}, (), (), (), False, (), nothing, nothing, nothing, deny

@@ -1,0 +1,72 @@
+"""retrieval.catalogue_facts: deny-list, popularity, price, principal components."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tfrec_llm.retrieval.catalogue_facts import (
+    CONTENT_DIM,
+    item_facts,
+    principal_components,
+    shown_items,
+    smoothed_log,
+    training_counts,
+)
+from tfrec_llm.types import Catalogue
+
+
+def catalogue(**changes):
+    ids = np.array(["", "[unknown]", "a", "b", "c"])
+    kinds = ((), (), ("Horror", "Drama"), ("Comedy",), ())
+    price = np.array([np.nan, np.nan, np.e - 1, np.nan, np.exp(3) - 1], np.float32)
+    whole = Catalogue(ids, ids, ids, {"genre": kinds}, price, np.array([False, False, True, True, True]))
+    return dataclasses.replace(whole, **changes)
+
+
+@pytest.mark.parametrize(
+    ("deny", "want"), [((), "abc"), (("b",), "ac"), (("genre=Horror",), "bc"), (("genre=None", "no=Drama", "x"), "abc")]
+)
+def test_deny_list(toy_domain, deny, want):
+    goods = catalogue()
+    assert "".join(goods.item_ids[shown_items(goods, toy_domain(deny=deny))]) == want
+
+
+def test_what_is_not_available_is_not_shown(toy_domain):
+    goods = catalogue(available=np.array([True, True, True, False, True]))
+    assert shown_items(goods, toy_domain()).tolist() == [False, False, True, False, True]
+
+
+def test_counts_are_of_training_events_only(world):
+    dataset = world().dataset
+    counts = training_counts(dataset)
+    assert counts.sum() == dataset.split.train.sum()
+    dataset.interactions.item[~dataset.split.train] = 2
+    np.testing.assert_array_equal(counts, training_counts(dataset))
+
+
+def test_smoothed_log_by_hand():
+    got = smoothed_log(np.array([0, 0, 1.5, 0.5]))
+    np.testing.assert_allclose(got, [0, 0, np.log(2) / 2, -np.log(2) / 2], rtol=1e-5)
+
+
+def test_facts_by_hand(world):
+    dataset = dataclasses.replace(world().dataset, catalogue=catalogue())
+    facts = item_facts(dataset, {"towers": np.eye(5)}, np.array([0, 0, 7.5, 0.5, 0.5]))
+    assert facts.shape == (5, 2 + CONTENT_DIM)
+    assert not facts[:2].any()
+    np.testing.assert_allclose(facts[2:, 0], [np.sqrt(2), -np.sqrt(0.5), -np.sqrt(0.5)], rtol=1e-5)
+    np.testing.assert_allclose(facts[2:, 1], [-1, 0, 1], atol=1e-5)  # log prices 1 and 3; the unknown one counts 0
+
+
+def test_components_find_the_direction_of_most_variance():
+    along = np.array([-2.0, -1, 0, 1, 2])
+    table = np.vstack([np.zeros([2, 3]), np.outer(along, [3.0, 4.0, 0.0]) + 7])
+    found = principal_components({"towers": table}, 2)
+    np.testing.assert_allclose(found[2:, 0], along / along.std(), atol=1e-6)
+    np.testing.assert_allclose(found[:, 1], 0, atol=1e-6)
+
+
+def test_one_item_or_equal_items_stay_finite():
+    assert np.isfinite(principal_components({"towers": np.ones([3, 4])}, 8)).all()
+    assert np.isfinite(principal_components({"towers": np.ones([9, 4])}, 8)).all()
