@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfrec_llm.config import Text
 from tfrec_llm.data.texts import SENTIMENTS
 from tfrec_llm.types import Domain, Utterances
 
@@ -38,9 +39,7 @@ def shared_labels(label: str, domain: Domain) -> tuple[str, ...]:
     return {"intent": domain.intents, "sentiment": SENTIMENTS, "emotion": domain.emotions}[label]
 
 
-def make_tasks(
-    corpora: Sequence[Utterances], domain: Domain, max_rows: int, max_test_rows: int, seed: int
-) -> list[Task]:
+def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, seed: int) -> list[Task]:
     """What is learnt from the corpora.
 
     The domain's own sentences give "intent" and "emotion" in the domain's order of labels, and sentiments by their
@@ -50,14 +49,14 @@ def make_tasks(
     Args:
       corpora: labelled texts, the domain's among them as corpus "domain".
       domain: whose labels "intent" and "emotion" have.
-      max_rows: training rows kept of a corpus.
-      max_test_rows: test rows kept of a corpus, and validation rows.
+      settings: how many training rows of a corpus are kept; of test rows and of validation rows `max_test_rows`.
       seed: which rows are kept, and which of the training rows validate where a corpus has no validation rows.
     """
     parts: dict[str, list[Task]] = {}
     for number, corpus in enumerate(corpora):
         split = _with_validation(corpus.split, np.random.default_rng([seed, number, 0]))
-        keep = _sample(split, max_rows, max_test_rows, np.random.default_rng([seed, number, 1]))
+        most = settings.rows.get(corpus.corpus, settings.max_rows)
+        keep = _sample(split, most, settings.max_test_rows, np.random.default_rng([seed, number, 1]))
         for task in _parts(corpus, domain, split, keep):
             parts.setdefault(task.name, []).append(task)
     return [_joined(tasks) for tasks in parts.values()]

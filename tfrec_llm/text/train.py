@@ -34,8 +34,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     """
     settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
     encoder = builder(settings)
-    limits = config.text.max_rows, config.text.max_test_rows
-    tasks = make_tasks(_corpora(config, dataset), dataset.domain, *limits, config.seed)
+    tasks = make_tasks(_corpora(config, dataset), dataset.domain, config.text, config.seed)
     _write_items(item_vectors(encoder, dataset.catalogue, config.text), dataset, stage)
     vectors, main, heads, figures = _vectors(encoder, tasks, config), main_labels(tasks), {}, {}
     for task in tasks:
