@@ -73,8 +73,7 @@ def load(config: Config, folder: Path) -> TextModel:
       ValueError: the folder does not fit the config; the message says how to train again.
     """
     settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
-    labels, stored = files.read_json(folder / "labels.json"), files.read_npz(folder / "item_vectors.npz")
-    items = ItemVectors(stored["text"], None, None, None, stored["present"])
+    labels, items = files.read_json(folder / "labels.json"), load_item_vectors(folder)
     encoder = builder(settings)
     if items.text.shape[1] != encoder.dim:
         raise ValueError(
@@ -83,6 +82,12 @@ def load(config: Config, folder: Path) -> TextModel:
         )
     heads = {name: _head(config, folder, name, labels[name], encoder.dim) for name in SIGNALS}
     return TextModel(encoder, heads, {n: tuple(labels[n]["labels"]) for n in SIGNALS}, items, config.text.max_tokens)
+
+
+def load_item_vectors(folder: Path) -> ItemVectors:
+    """The item vectors alone, numpy: for stages that need no encoder."""
+    stored = files.read_npz(folder / "item_vectors.npz")
+    return ItemVectors(stored["text"], None, None, None, stored["present"])
 
 
 def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Head:
