@@ -133,6 +133,16 @@ def test_utterances_have_weights_of_their_own(world, as_history):
     np.testing.assert_allclose(scores[1], parts[1, :, 2], atol=1e-5)
 
 
+def test_text_is_centred_and_items_without_text_stay_at_zero(world):
+    table = np.random.default_rng(0).normal(size=[22, 5]) + 3
+    table[[0, 1, 7]] = 0
+    source = CandidateSource.build({"text": table}, world().dataset)
+    centred = source.index.numpy()[:, :5]
+    assert not centred[[0, 1, 7]].any()
+    np.testing.assert_allclose(np.linalg.norm(np.delete(centred, [0, 1, 7], 0), axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(source.utterance_centre, np.delete(table, [0, 1, 7], 0).mean(axis=0), rtol=1e-5)
+
+
 def test_absent_rows_may_hold_anything(world, as_history):
     source, rng = make(world)
     asked = queries(rng, source, 1)

@@ -59,14 +59,15 @@ def test_padding_targets_do_not_count(world, as_history):
     np.testing.assert_allclose(small, padded, rtol=1e-5)
 
 
-def test_xla_gives_the_same_loss_and_step(world):
+@pytest.mark.parametrize("batch_size", [40, 4])  # by way of the whole table, and item by item
+def test_xla_gives_the_same_loss_and_step(world, batch_size):
     dataset = world().dataset
     losses, tables = [], []
     for jit in (False, True):
         model = towers(dataset)
         model.compile(optimizer=tf.keras.optimizers.Adam(1e-2), jit_compile=jit)
         step = model.make_train_function()
-        batches = iter(tf.data.Dataset.from_tensors(one_batch(dataset)).repeat())
+        batches = iter(tf.data.Dataset.from_tensors(one_batch(dataset, batch_size=batch_size)).repeat())
         losses.append([float(step(batches)["loss"]) for _ in range(2)])
         tables.append(model.item_table().numpy())
     np.testing.assert_allclose(*losses, rtol=1e-4)
@@ -122,6 +123,14 @@ def test_text_and_rare_items(world):
     ids = tf.constant([[2, 3]])
     by_table, by_row = tf.gather(model.items.table(), ids), model.items(ids)
     np.testing.assert_allclose(by_table, by_row, atol=1e-6)
+
+
+def test_frozen_towers_answer_the_same(world, as_history):
+    text = np.random.default_rng(0).normal(size=[22, 6]).astype(np.float32)
+    model = towers(world().dataset, ItemVectors(text, None, None, None, np.ones([22, 1], bool)))
+    before = model.query(as_history([2, 3, 4], [], [5]))
+    model.freeze()
+    np.testing.assert_allclose(before, model.query(as_history([2, 3, 4], [], [5])), atol=1e-6)
 
 
 def test_a_row_alone_and_an_empty_history(world, as_history):

@@ -74,9 +74,10 @@ class CandidateSource(tf.Module):
         source = cls(widths, num_rows, domain.step == "basket", domain.repeat)
         counts = catalogue_facts.training_counts(dataset)
         if "text" in tables:
-            centre = tables["text"][FIRST_ITEM:].mean(axis=0)
+            told = np.any(tables["text"] != 0, axis=1)  # items without a text stay at zero
+            centre = tables["text"][told].mean(axis=0) if told.any() else np.zeros(widths["text"])
             source.utterance_centre.assign(centre)
-            tables["text"] = _unit(tables["text"] - centre)
+            tables["text"] = np.where(told[:, None], _unit(tables["text"] - centre), 0.0)
         index = np.column_stack([*tables.values(), catalogue_facts.smoothed_log(counts)])
         index[:FIRST_ITEM] = 0
         source.index.assign(index)

@@ -13,7 +13,7 @@ from tfrec_llm.layers.top_k import exact_top_k
 from tfrec_llm.retrieval.candidates import CandidateSource, Query
 from tfrec_llm.types import FIRST_ITEM, History, Tensor
 
-MAX_CELLS = 16_000_000  # rows x items x sources of a chunk
+MAX_CELLS = 8_000_000  # rows x items x sources of a chunk
 MAX_ROWS = 256  # rows of a chunk
 DEPTH = 10  # of the NDCG
 

@@ -94,7 +94,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
 
 
 def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> TwoTowers:
-    """The towers that `train` left in a folder.
+    """The towers that `train` left in a folder, frozen for serving.
 
     Raises:
       ValueError: the weights are missing or do not fit config and dataset.
@@ -103,6 +103,7 @@ def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Pa
     model = builder(own, dataset, items, config.retrieval.batch_size)
     model(_empty_history())
     load_weights(model, Path(folder) / WEIGHTS)
+    model.freeze()
     return model
 
 

@@ -68,12 +68,20 @@ class TwoTowers(tfrs.models.Model):
         self._sampled = tf.Variable(sampled, trainable=False, name="sampled")
         self.popularity = tf.Variable(smoothed_log(counts), name="popularity")
         self._task = _float32_task(settings.temperature)
+        self._served = None
 
     def call(self, history: History, training: bool = False) -> tf.Tensor:
         """The query of each history: [B, Q2]."""
         end = step_count(history, step_index(history, self._basket))[:, tf.newaxis]  # [B, 1]
-        vectors, _ = self._vectors(history.item, training)
+        if self._served is None:
+            vectors, _ = self._vectors(history.item, training)
+        else:
+            vectors = tf.gather(self._served, history.item)
         return self._query(vectors, history, end, training)[:, 0]
+
+    def freeze(self) -> None:
+        """Keeps all item vectors as they are now: a served query looks them up and projects no text vectors."""
+        self._served = tf.Variable(self.items.table(training=False), trainable=False, name="served")
 
     def query(self, history: History) -> tf.Tensor:
         """Reads histories.
@@ -118,6 +126,15 @@ class TwoTowers(tfrs.models.Model):
                 score_mask=_comparable(tf.shape(target), real, tf.shape(negative)[0]),
             )
         return losses / tf.maximum(tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)
+
+    def train_step(self, inputs: Pairs) -> dict[str, tf.Tensor]:
+        """TFRS' step with dense gradients: Keras' Adam touches all rows anyway, and XLA cannot merge sparse ones."""
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(inputs, training=True)
+        gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero")
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(dense, self.trainable_variables, strict=True))
+        return {"loss": loss}
 
     def _vectors(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Item vectors of ids, by way of the whole table (returned too) where that is less work."""
