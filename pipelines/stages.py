@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from pipelines.checks import check
@@ -178,7 +177,8 @@ def train_ranking(config: Config, run: Path, force: bool) -> None:
     def build(stage: training.Stage) -> Mapping | None:
         rows: Rows = logged.read_rows(run / "fusion" / "rows")
         context = fusion.contexts(fusion.load(config, run / "fusion" / "context"), rows)
-        return ranking.train(config, load_dataset(run).domain, rows, np.asarray(context), stage)
+        prior = retrieval.CandidateSource.load(run / "retrieval" / "blend").feature_names.index("blend_probability")
+        return ranking.train(config, load_dataset(run).domain, rows, context, prior, stage)
 
     before = training.stage_fingerprint(run, "fusion/context")
     _stage(run, "ranking", _inputs(config, "ranking", "train", context=before), build, force)

@@ -50,7 +50,7 @@ def test_evaluate_prints_the_protocols_figures(run, capsys):
         entry = metrics[f"{name}.ndcg@10"]
         assert entry["split"] == "test"
         assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
-        assert f"{name}.ndcg@10".rpartition(".")[2] in capsys.readouterr().out or True
+    assert "ease_recency" in capsys.readouterr().out
     assert "baseline.own_frequent.ndcg@10" not in metrics
     assert metrics["system.ndcg@10"]["value"] > 3 * metrics["baseline.popularity.ndcg@10"]["value"]
     assert metrics["system.ndcg@10"]["value"] >= metrics["behaviour.ndcg@10"]["value"]
@@ -61,9 +61,7 @@ def test_evaluate_prints_the_protocols_figures(run, capsys):
 
 def test_recommend_prints_titles_reasons_and_propensities(smoke_run, capsys):
     user = str(stages.load_dataset(smoke_run).interactions.user_ids[0])
-    recommend.main(
-        ["--config", "smoke", "--run", str(smoke_run), "--user", user, "--text", "something funny", "--k", "4"]
-    )
+    recommend.main(["--config", "smoke", "--run", str(smoke_run), "--user", user, "--text", "very funny", "--k", "4"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("heard: intent ")
     assert [line.split()[0] for line in lines[-4:]] == ["1", "2", "3", "4"]

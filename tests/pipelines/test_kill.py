@@ -14,9 +14,13 @@ from pipelines import train
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    "moment", ["text head", "behaviour: pass 3/", "retrieval/blend: building", "ranking: building"]
-)
+MOMENTS = [
+    "behaviour: pass 3/",
+    *(pytest.param(moment, marks=pytest.mark.slow) for moment in ("text head", "retrieval/blend: b", "ranking: b")),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_ends_as_one_that_was_not(smoke_run, tmp_path, moment):
     run = tmp_path / "run"
     _kill_at(moment, run)

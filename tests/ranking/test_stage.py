@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, Ranking, Train
 from tfrec_llm.ranking import load, train
-from tfrec_llm.ranking.stage import Judgement, is_better, prior_feature
+from tfrec_llm.ranking.stage import Judgement, is_better
 
 AGENT = Component("neural_epsilon_greedy", {"learning_rate": 0.005})
+PRIOR = 2  # the feature of the rows that is the blend's probability
 CONFIG = Config(train=Train(xla="off"), ranking=Ranking(agent=AGENT, epochs=12, batch_size=64, slate=3, explore_top=6))
 
 
@@ -20,7 +21,7 @@ def scores_of(agent, logged):
 
 def test_it_learns_is_written_and_read(logged, domain, stage):
     rows, context = logged
-    metrics = train(CONFIG, domain, rows, context, stage)
+    metrics = train(CONFIG, domain, rows, context, PRIOR, stage)
     assert sorted(path.name for path in stage.folder.iterdir()) == ["agent.json", "metrics.json", "weights.npz"]
     assert json.loads((stage.folder / "metrics.json").read_text()) == metrics
     gained, blend = (metrics[f"ranking.replay.{who}.reward"] for who in ("neural_epsilon_greedy", "blend"))
@@ -38,7 +39,7 @@ def test_it_learns_is_written_and_read(logged, domain, stage):
 def test_where_nothing_is_to_be_learnt_the_order_of_the_blend_stays(make_rows, domain, stage):
     rows, context = make_rows(count=240, seed=5, taste=0.0)
     config = dataclasses.replace(CONFIG, ranking=dataclasses.replace(CONFIG.ranking, epochs=4))
-    metrics = train(config, domain, rows, context, stage)
+    metrics = train(config, domain, rows, context, PRIOR, stage)
     agent, blend = (metrics[f"ranking.replay.{who}.ndcg@3"]["value"] for who in ("neural_epsilon_greedy", "blend"))
     assert agent >= blend
     if agent == blend:
@@ -52,7 +53,7 @@ def test_where_nothing_is_to_be_learnt_the_order_of_the_blend_stays(make_rows, d
 def test_no_stopping_rows_keep_the_blend(logged, domain, stage):
     rows, context = logged
     config = dataclasses.replace(CONFIG, ranking=dataclasses.replace(CONFIG.ranking, epochs=1))
-    assert train(config, domain, rows._replace(stop=np.zeros(len(rows.stop), bool)), context, stage) == {}
+    assert train(config, domain, rows._replace(stop=np.zeros(len(rows.stop), bool)), context, PRIOR, stage) == {}
     scores = np.where(rows.candidates.allowed, scores_of(load(config, stage.folder), logged), -1.0)
     assert (np.diff(np.where(rows.candidates.allowed, scores, np.nan)[0][rows.candidates.allowed[0]]) <= 0).all()
 
@@ -67,39 +68,26 @@ def test_a_gain_within_its_error_is_luck():
     assert not is_better(then, then)
 
 
-def test_the_prior_is_found_by_what_it_means(logged):
-    candidates = logged[0].candidates
-    assert prior_feature(candidates) == 2
-    with pytest.raises(ValueError, match="softmax of the blend scores"):
-        prior_feature(candidates._replace(features=candidates.features[..., :2]))
-
-
-def test_a_score_of_minus_infinity_where_nothing_is_allowed_is_fine(logged):
-    candidates = logged[0].candidates
-    scores = np.where(candidates.allowed, candidates.scores, -np.inf)
-    assert prior_feature(candidates._replace(scores=scores)) == 2
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, 2.0])
 def test_bad_rewards_are_refused_before_training(logged, domain, stage, value):
     rows, context = logged
     reward = rows.reward.copy()
     reward[7, 3] = value
     with pytest.raises(ValueError, match=r"ranking rows: expected finite rewards .* at \(7, 3\)"):
-        train(CONFIG, domain, rows._replace(reward=reward), context, stage)
+        train(CONFIG, domain, rows._replace(reward=reward), context, PRIOR, stage)
 
 
 def test_rows_without_any_reward_are_refused(logged, domain, stage):
     rows, context = logged
     with pytest.raises(ValueError, match="worth something, got none"):
-        train(CONFIG, domain, rows._replace(reward=np.zeros_like(rows.reward)), context, stage)
+        train(CONFIG, domain, rows._replace(reward=np.zeros_like(rows.reward)), context, PRIOR, stage)
 
 
 def test_a_context_that_does_not_fit_is_refused(logged, domain, stage):
     rows, context = logged
     for wrong in (context[:5], np.full_like(context, np.nan)):
         with pytest.raises(ValueError, match="finite context"):
-            train(CONFIG, domain, rows, wrong, stage)
+            train(CONFIG, domain, rows, wrong, PRIOR, stage)
 
 
 def test_the_folder_of_another_agent_is_refused(tmp_path):

@@ -22,7 +22,7 @@ from tfrec_llm.ranking.replay import Logged, Pass, Showing, passes, slate_qualit
 from tfrec_llm.ranking.rewards import check_rewards, event_values
 from tfrec_llm.ranking.xla import choose_xla
 from tfrec_llm.training import Stage, files, load_weights, save_weights, write_projector
-from tfrec_llm.types import Candidates, Domain, Rows
+from tfrec_llm.types import Domain, Rows
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Judgement(NamedTuple):
     reward: np.ndarray  # [rows]
 
 
-def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, stage: Stage) -> dict[str, dict]:
+def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior: int, stage: Stage) -> dict[str, dict]:
     """Trains the agent of the config on rows with known answers.
 
     Args:
@@ -42,6 +42,7 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, stage
       domain: its rewards are checked.
       rows: [R] rows; `reward` is what a candidate brings.
       context: [R, C] what fusion makes of the rows' modalities.
+      prior: which candidate feature is the blend's probability: where the agent starts.
       stage: where the results go: agent.json, weights.npz, metrics.json.
 
     Returns:
@@ -54,7 +55,7 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, stage
     training, stopping, value = _divide(rows, context)
     shape = AgentShape(
         context.shape[1], rows.candidates.features.shape[2], rows.candidates.item_ids.shape[1],
-        prior_feature(rows.candidates), config.seed,
+        prior, config.seed,
     )  # fmt: skip
     agent = build_agent(config.ranking.agent, shape)
     allowed = np.asarray(training.candidates.allowed)
@@ -94,30 +95,6 @@ def load(config: Config, folder: str | Path) -> Agent:
     agent = build_agent(config.ranking.agent, AgentShape(**written))
     load_weights(agent.network, Path(folder) / "weights.npz")
     return agent
-
-
-def prior_feature(candidates: Candidates) -> int:
-    """Which candidate feature is the blend probability: by its meaning, the softmax of the blend scores.
-
-    Args:
-      candidates: [R, K] of some rows, as arrays.
-
-    Raises:
-      ValueError: there is none.
-    """
-    allowed, features = np.asarray(candidates.allowed), np.asarray(candidates.features)
-    scores = np.where(allowed, candidates.scores, -np.inf).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        p = np.exp(scores - scores.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-    far = np.abs(np.where(allowed[..., None], features - p[..., None], 0.0)).max(axis=(0, 1))  # [F]
-    if not far.size or not far.min() < 1e-3:
-        raise ValueError(
-            f"expected one of {far.size} candidate features to be the softmax of the blend scores over the allowed "
-            f"candidates, got none nearer than {far.min(initial=np.inf):.3g}; hand over the candidates of "
-            "retrieval's CandidateSource as they are."
-        )
-    return int(far.argmin())
 
 
 def judge(agent: Agent, rows: Logged, k: int) -> Judgement:
