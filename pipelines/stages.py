@@ -117,7 +117,7 @@ def train_behaviour(config: Config, run: Path, force: bool) -> None:
     """Event sequences -> what comes next."""
 
     def build(stage: training.Stage) -> Mapping | None:
-        return behaviour.train(config, load_dataset(run), text.load(config, run / "text").item_vectors, stage)
+        return behaviour.train(config, load_dataset(run), text.load_item_vectors(run / "text"), stage)
 
     before = training.stage_fingerprint(run, "text")
     _stage(run, "behaviour", _inputs(config, "behaviour", "train", text=before), build, force)
@@ -127,7 +127,7 @@ def train_retrieval(config: Config, run: Path, force: bool) -> None:
     """Event sequences -> two towers; both item tables -> one blended index."""
 
     def towers(stage: training.Stage) -> Mapping | None:
-        return retrieval.train(config, load_dataset(run), text.load(config, run / "text").item_vectors, stage)
+        return retrieval.train(config, load_dataset(run), text.load_item_vectors(run / "text"), stage)
 
     before = training.stage_fingerprint(run, "text")
     made = _stage(run, "retrieval/towers", _inputs(config, "retrieval", "train", text=before), towers, force)

@@ -91,11 +91,11 @@ class Behaviour:
     max_history: int = setting(200, "events per training sequence; longer ones are cut into pieces", low=2)
     full_softmax_max_items: int = setting(20_000, "above, the softmax is sampled and corrected", low=1)
     num_sampled: int = setting(2048, "negatives of the sampled softmax", low=1)
-    batch_size: int = setting(64, "sequences per step", low=1)
-    epochs: int = setting(12, "passes at most", low=1)
+    batch_size: int = setting(32, "sequences per step", low=1)
+    epochs: int = setting(10, "passes at most", low=1)
     patience: int = setting(3, "passes without a better half A before it stops", low=1)
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
-    learning_rate: float = setting(2e-3, "peak step size", low=1e-8, high=10)
+    learning_rate: float = setting(4e-3, "peak step size", low=1e-8, high=10)
     weight_average: float = setting(0.998, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)
 
 
@@ -105,10 +105,10 @@ class Retrieval:
 
     model: Component = setting(Component("two_towers"), "a name in tfrec_llm.retrieval.MODELS")
     batch_size: int = setting(1024, "pairs per step", low=2)
-    epochs: int = setting(5, "passes at most", low=1)
+    epochs: int = setting(4, "passes at most", low=1)
     patience: int = setting(2, "passes without a better half A before it stops", low=1)
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
-    learning_rate: float = setting(1e-3, "step size", low=1e-8, high=10)
+    learning_rate: float = setting(2e-3, "step size", low=1e-8, high=10)
     candidates: int = setting(200, "K, candidates handed to the ranker", low=1)
     explain: int = setting(20, "last history items that `because` leaves out one by one", low=1)
 
