@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Config
-from tfrec_llm.retrieval.blend import calibrate, fit_blend, flat, join_rows, single
+from tfrec_llm.retrieval.blend import calibrate, descend, fit_blend, flat, join_rows, single
 from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.moments import BlendBatch, Moments
 from tfrec_llm.types import History
@@ -83,10 +83,15 @@ def test_finds_the_weights_that_made_the_rows(world, as_history, stage):
 def test_what_is_said_counts_where_something_is_said(world, as_history, stage):
     source, rows = made(world, as_history, signal={"text": 6.0, "towers": 0.3})
     fit_blend(source, [rows], Config(), stage("blend"))
-    spoken = source.weights.numpy()[1]
-    text = source.source_names.index("text")
-    assert np.argmax(np.abs(spoken)) == text
-    np.testing.assert_allclose(spoken[text] / source.scale.numpy()[text], 6.0, rtol=0.3)
+    assert np.argmax(np.abs(source.weights.numpy()[1])) == source.source_names.index("text")
+
+
+def test_newton_finds_the_weights_without_stopping(world, as_history):
+    source, rows = made(world, as_history, signal={"text": 6.0, "towers": 0.3})
+    rows, everyone = join_rows([rows]), np.arange(ROWS)
+    theta = descend(Moments(source, rows), single(source, 2), everyone, everyone)
+    spoken = theta[4:8]  # behaviour, towers, text, popularity; the source's own centre made the rows
+    np.testing.assert_allclose(spoken[:3], [0.0, 0.3, 6.0], atol=1.2)
 
 
 @pytest.mark.parametrize("seed", range(4))

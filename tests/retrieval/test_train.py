@@ -53,6 +53,21 @@ def test_files(world, stage):
         retrieval.load(config(dim=7), made.dataset, None, where.folder)
 
 
+def test_nobody_to_judge_by(world, stage):
+    made, where = world(), stage()
+    made.dataset.split.half_b[:] = True
+    assert retrieval.train(config(), made.dataset, None, where) == {}
+    assert retrieval.load(config(), made.dataset, None, where.folder).item_table().shape == [22, 13]
+
+
+def test_what_was_had_long_ago_stays_out(world, stage):
+    made, where = world(), stage()
+    retrieval.train(config(), made.dataset, None, where)
+    model, queries = retrieval.load(config(), made.dataset, None, where.folder), made.dataset.split.test
+    queries.relevant[:] = made.dataset.interactions.item[queries.begin]  # what each user had first
+    assert retrieval.judge(model, made.dataset, queries, np.arange(60), max_history=2)["recall@100"] == 0
+
+
 def test_settings_are_strict(world, stage):
     where = stage()
     with pytest.raises(ConfigError, match="unknown key 'dims'; did you mean 'dim'"):

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 from tfrec_llm import metrics
 from tfrec_llm.config import Config, choose
 from tfrec_llm.data.history import histories
-from tfrec_llm.layers.top_k import allowed_items, exact_top_k
+from tfrec_llm.layers.top_k import exact_top_k
 from tfrec_llm.retrieval.catalogue_facts import shown_items
 from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
@@ -73,12 +72,16 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
+
+    def on_half_a() -> dict[str, float]:
+        return judge(model, dataset, dataset.split.validation, half_a, config.behaviour.max_history)
+
     history = fit(
         model,
         passes,
         stage=stage,
         epochs=settings.epochs,
-        validate=lambda: judge(model, dataset, dataset.split.validation, half_a, config.behaviour.max_history),
+        validate=on_half_a if len(half_a) else None,
         monitor=MONITOR,
         patience=settings.patience,
         max_minutes=settings.max_minutes,
@@ -87,7 +90,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     save_weights(model, stage.folder / WEIGHTS)
     titles = dataset.catalogue.titles[FIRST_ITEM:]
     write_projector(stage.logs, "candidates", model.item_table().numpy()[FIRST_ITEM:], list(titles))
-    best = max(history, key=lambda entry: entry[MONITOR])
+    best = max(history, key=lambda entry: entry.get(MONITOR, -entry["loss"]))
     _log.info("%s: best pass %d, %.0f s in all", stage.name, best["pass"], time.monotonic() - begin)
     entry = {"ci95": None, "over": "users", "n": len(half_a), "split": "validation"}
     return {f"retrieval.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
@@ -120,13 +123,15 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
     Returns:
       Means over the queries of recall@100, ndcg@10 and ndcg@100.
     """
-    shown, table = tf.constant(shown_items(dataset.catalogue, dataset.domain)), model.item_table()
-    top = np.concatenate(
-        [
-            _top(model, table, shown, History(*map(tf.constant, padded)), dataset.domain.repeat).numpy()
-            for padded in _padded_batches(dataset, queries, rows, max_history)
-        ]
-    )[: len(rows)]
+    shown, table = shown_items(dataset.catalogue, dataset.domain), model.item_table()
+    top = []
+    for begin in range(0, len(rows), _BATCH):
+        part = rows[begin : begin + _BATCH]
+        padded = np.concatenate([part, np.repeat(part[:1], _BATCH - len(part))])  # one shape, one graph
+        history = History(*map(tf.constant, histories(dataset.interactions, queries, padded, max_history)))
+        allowed = _not_seen(dataset, queries, padded, shown)
+        top.append(_top(model, table, history, tf.constant(allowed)).numpy()[: len(part)])
+    top = np.concatenate(top)
     parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
     relevant, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
     return {
@@ -137,19 +142,18 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
 
 
 @tf.function(reduce_retracing=True)
-def _top(model: TwoTowers, table: tf.Tensor, shown: tf.Tensor, history: History, repeat: bool) -> tf.Tensor:
+def _top(model: TwoTowers, table: tf.Tensor, history: History, allowed: tf.Tensor) -> tf.Tensor:
     """The 100 best items of each history that it may be given: [B, 100]."""
-    scores = tf.matmul(model.query(history), table, transpose_b=True)
-    exclude = tf.zeros_like(history.item) if repeat else history.item
-    return exact_top_k(scores, allowed_items(shown, exclude), 100)[0]
+    return exact_top_k(tf.matmul(model.query(history), table, transpose_b=True), allowed, 100)[0]
 
 
-def _padded_batches(dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int) -> Iterator[History]:
-    """Histories in batches of one size, the last one filled up with its first row."""
-    for begin in range(0, len(rows), _BATCH):
-        part = rows[begin : begin + _BATCH]
-        part = np.concatenate([part, np.repeat(part[:1], _BATCH - len(part))])
-        yield histories(dataset.interactions, queries, part, max_history)
+def _not_seen(dataset: Dataset, queries: Queries, rows: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """[B, N+2] bool: shown items that the user has not had, however long ago, unless the domain repeats."""
+    allowed = np.repeat(shown[None], len(rows), axis=0)
+    if not dataset.domain.repeat:
+        for place, row in enumerate(rows):
+            allowed[place, dataset.interactions.item[queries.begin[row] : queries.end[row]]] = False
+    return allowed
 
 
 def _empty_history() -> History:
