@@ -101,7 +101,7 @@ def _slates(
     for rows in asked.in_batches(len(queries.user), config.evaluate.batch_size, label):
         events, time = asked.history_tensors(dataset, queries, rows, config.export.max_history)
         # without history the user is a stranger, but what was seen stays excluded: the same question is asked
-        exclude = tf.zeros_like(events.item) if history or dataset.domain.repeat else events.item
+        exclude = tf.constant(asked.seen_items(dataset, queries, rows))
         shown = events if history else History(*(tf.zeros_like(part) for part in events))
         vectors = tf.constant(embedding[rows])
         spoken = tf.reduce_any(vectors != 0, axis=1)

@@ -72,6 +72,17 @@ def history_tensors(
     return history, tf.constant(queries.time[rows], tf.int64)
 
 
+def seen_items(dataset: Dataset, queries: Queries, rows: np.ndarray) -> np.ndarray:
+    """[len(rows), X] int32 all that the users of some queries already have, padded with 0; nothing where items repeat.
+
+    A history that is longer than the model's window is left out by this, not by the window.
+    """
+    if dataset.domain.repeat:
+        return np.zeros((len(rows), 1), np.int32)
+    longest = int((queries.end[rows] - queries.begin[rows]).max(initial=1))
+    return data.histories(dataset.interactions, queries, rows, max(longest, 1)).item
+
+
 def answers(queries: Queries, rows: np.ndarray) -> np.ndarray:
     """[len(rows), M] int32 the right answers of some queries, padded with 0."""
     length = queries.offsets[rows + 1] - queries.offsets[rows]

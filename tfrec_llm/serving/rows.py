@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config
 from tfrec_llm.retrieval import BlendBatch
-from tfrec_llm.serving.questions import Asked, answers, history_tensors, in_batches
+from tfrec_llm.serving.questions import Asked, answers, history_tensors, in_batches, seen_items
 from tfrec_llm.serving.signals import SignalPath
 from tfrec_llm.training import files
 from tfrec_llm.types import Candidates, Dataset, Rows
@@ -31,7 +31,7 @@ def blend_batches(path: SignalPath, dataset: Dataset, asked: Asked, config: Conf
         rows = asked.queries[batch]
         history, _ = history_tensors(dataset, queries, rows, config.export.max_history)
         found = run(history, tf.constant(asked.embedding[batch]), tf.constant(asked.has_text[batch]))
-        exclude = np.zeros((len(rows), 1), np.int32)
+        exclude = seen_items(dataset, queries, rows)
         yield BlendBatch(found, history, exclude, answers(queries, rows), stop[rows])
 
 
@@ -50,7 +50,7 @@ def build_rows(path: SignalPath, dataset: Dataset, asked: Asked, config: Config)
         rows = asked.queries[batch]
         history, time = history_tensors(dataset, dataset.split.validation, rows, config.export.max_history)
         embedding, has_text = tf.constant(asked.embedding[batch]), tf.constant(asked.has_text[batch])
-        exclude = tf.zeros([len(rows), 1], tf.int32)
+        exclude = tf.constant(seen_items(dataset, dataset.split.validation, rows))
         signals = run(history, time, embedding, has_text, exclude, config.retrieval.candidates)
         parts.append(tf.nest.map_structure(lambda t: t.numpy(), (dict(signals.modalities), signals.candidates)))
     modalities, candidates = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
