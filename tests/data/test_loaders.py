@@ -26,7 +26,7 @@ def test_movielens_1m_format(monkeypatch):
     monkeypatch.setattr(movielens_1m, "_read_facts", lambda: movielens_1m.facts_of(facts))
     raw = movielens_1m.load(Data(), seed=1)
     assert raw.interactions.to_dict("list") == {
-        "user_id": ["1m_1", "1m_2"],
+        "user_id": ["1", "2"],
         "item_id": ["Garden, The (1995)", '"Boat" (1971)'],
         "timestamp": [978300760, 978302109],
         "event": ["rated_5", "rated_3"],

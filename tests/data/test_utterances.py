@@ -135,13 +135,18 @@ def test_a_domain_that_cannot_ask_is_refused(dataset):
 
 def test_domain_utterances_have_all_labels_in_all_splits(dataset):
     corpus = domain_utterances(dataset, 3000, 1)
-    assert corpus.labels == {"intent": dataset.domain.intents, "emotion": dataset.domain.emotions}
+    assert corpus.labels == {
+        "intent": dataset.domain.intents,
+        "emotion": dataset.domain.emotions,
+        "sentiment": ("negative", "neutral", "positive"),
+    }
     assert len({normalise(text) for text in corpus.texts}) == len(corpus.texts) > 1500
     for split, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
         rows = corpus.split == split
         assert rows.mean() == pytest.approx(share, abs=0.05)
         assert set(corpus.intent[rows]) == set(range(len(dataset.domain.intents)))
         assert set(corpus.emotion[rows]) >= set(range(len(dataset.domain.emotions)))
+        assert set(corpus.sentiment[rows]) == {-1, 0, 1, 2}  # surprise goes either way
         assert set(corpus.language[rows]) == {"en", "zh"}
 
 

@@ -185,7 +185,7 @@ def test_because_is_the_exact_leave_one_out(recommender, serve, items, dataset):
         past = History(tf.constant([[index[i] for i in kept[0]]]), events, tf.constant([kept[1]], tf.int64))
         silent = tf.zeros([1, recommender.path.text.dim]), tf.constant([False])
         _, queries = recommender.path.queries(past, *silent)
-        return float(recommender.path.source.scores_of(queries, past, tf.constant([[index[item]]])))
+        return float(recommender.path.source.scores_of(queries, past, tf.constant([[index[item]]]))[0, 0])
 
     for item, because in list(zip(answer["item_ids"][0], answer["because"][0], strict=True))[:3]:
         full = score(range(4), item)

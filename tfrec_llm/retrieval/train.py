@@ -51,20 +51,15 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     begin, settings = time.monotonic(), config.retrieval
     own, builder = choose(MODELS, settings.model, "retrieval.model")
     passes = pair_passes(
-        dataset,
-        targets=own.targets,
-        context=own.context,
-        batch_size=settings.batch_size,
-        negatives=own.negatives,
+        dataset, targets=own.targets, context=own.context, batch_size=settings.batch_size, negatives=own.negatives,
         seed=config.seed,
-    )
+    )  # fmt: skip
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
         model = builder(own, dataset, items, settings.batch_size)
         model(_empty_history())
-        optimizer = tf.keras.optimizers.Adam(settings.learning_rate)
-        model.compile(optimizer=optimizer, jit_compile=compute.jit_compile)
+        model.compile(tf.keras.optimizers.Adam(settings.learning_rate), jit_compile=compute.jit_compile)
         return model
 
     label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
@@ -87,12 +82,16 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         max_minutes=settings.max_minutes,
         seed=config.seed,
     )
+    _log.info("%s: %d passes, %.0f s in all", stage.name, len(history), time.monotonic() - begin)
     save_weights(model, stage.folder / WEIGHTS)
     titles = dataset.catalogue.titles[FIRST_ITEM:]
     write_projector(stage.logs, "candidates", model.item_table().numpy()[FIRST_ITEM:], list(titles))
+    return _best_pass(history, len(half_a))
+
+
+def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[str, Any]]:
     best = max(history, key=lambda entry: entry.get(MONITOR, -entry["loss"]))
-    _log.info("%s: best pass %d, %.0f s in all", stage.name, best["pass"], time.monotonic() - begin)
-    entry = {"ci95": None, "over": "users", "n": len(half_a), "split": "validation"}
+    entry = {"ci95": None, "over": "users", "n": count, "split": "validation"}
     return {f"retrieval.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
 
 
