@@ -1,6 +1,6 @@
 """Trains the behaviour model on the training events, stops on half A, and loads it again."""
 
-import logging
+import collections
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.behaviour.judging import make_judge
+from tfrec_llm.behaviour.judging import MAX_ROWS, make_judge
 from tfrec_llm.behaviour.lstm import LstmBehaviour, LstmSettings
 from tfrec_llm.behaviour.pace import Pace
 from tfrec_llm.config import Config, choose
@@ -61,7 +61,6 @@ def build_lstm(
 
 MODELS: dict[str, tuple[type, Callable[..., Any]]] = {"lstm": (LstmSettings, build_lstm)}
 WEIGHTS = "weights.npz"
-_log = logging.getLogger(__name__)
 
 
 def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage) -> dict[str, dict[str, Any]]:
@@ -79,7 +78,9 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     settings = config.behaviour
     own, builder = choose(MODELS, settings.model, "behaviour.model")
     passes = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
-    pace = Pace(settings.learning_rate, int(passes(0).cardinality()), settings.epochs)
+    strategy = make_strategy(config.train)
+    with strategy.scope():
+        pace = Pace(settings.learning_rate, int(passes(0).cardinality()), settings.epochs)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -88,22 +89,15 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         return model
 
     label = f"behaviour {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, _smallest(passes(0)), config.train, stage=label)
-    with precision(compute), make_strategy(config.train).scope():
+    compute = choose_compute(build, _commonest(passes(0)), config.train, stage=label)
+    with precision(compute), strategy.scope():
         model = build(compute)
-    judge = make_judge(model, dataset, settings.max_history)
-
-    def validate() -> dict[str, float]:
-        figures = judge()
-        pace.replan(int(model.optimizer.iterations), settings.max_minutes)
-        return figures
-
     history = fit(
         model,
         passes,
         stage=stage,
         epochs=settings.epochs,
-        validate=validate,
+        validate=_validator(model, dataset, config, pace),
         patience=settings.patience,
         max_minutes=settings.max_minutes,
         weight_average=settings.weight_average,
@@ -111,9 +105,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     )
     save_weights(model, stage.folder / WEIGHTS)
     _project(model, dataset, stage)
-    best = max(history, key=lambda entry: entry["ndcg@10"])
-    entry = {"ci95": None, "over": "users", "n": int((~dataset.split.half_b).sum()), "split": "validation"}
-    return {f"behaviour.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+    return _best_pass(history, min(MAX_ROWS, int((~dataset.split.half_b).sum())))
 
 
 def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> LstmBehaviour:
@@ -128,9 +120,30 @@ def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Pa
     return model
 
 
-def _smallest(batches: tf.data.Dataset) -> Any:
-    """The batch with the fewest steps of a pass: the cheapest to measure on."""
-    return min(batches.take(64), key=lambda batch: batch.item.shape[1])
+def _validator(model: LstmBehaviour, dataset: Dataset, config: Config, pace: Pace) -> Callable[[], dict[str, float]]:
+    """Judges the model after a pass, and plans the learning rate of the passes left."""
+    settings = config.behaviour
+    judge = make_judge(model, dataset, settings.max_history)
+
+    def validate() -> dict[str, float]:
+        figures = judge()
+        pace.replan(int(model.optimizer.iterations), settings.max_minutes)
+        return figures
+
+    return validate
+
+
+def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[str, Any]]:
+    best = max(history, key=lambda entry: entry["ndcg@10"])
+    entry = {"ci95": None, "over": "users", "n": count, "split": "validation"}
+    return {f"behaviour.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+
+
+def _commonest(batches: tf.data.Dataset) -> Any:
+    """A batch of the shape that most batches of a pass have: what precision is chosen by."""
+    shapes = collections.Counter(tuple(batch.item.shape) for batch in batches)
+    shape = shapes.most_common(1)[0][0]
+    return next(batch for batch in batches if tuple(batch.item.shape) == shape)
 
 
 def _project(model: LstmBehaviour, dataset: Dataset, stage: Stage) -> None:

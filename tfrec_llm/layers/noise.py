@@ -1,7 +1,8 @@
 """Dropout whose masks are a function of seed and step alone.
 
-A training that goes on after a kill meets the masks that it would have met, and a compiled step those of a plain one.
-Models pass one of these objects down: `Noise` in training, `QUIET` otherwise.
+A training that goes on after a kill meets the masks that it would have met. (Under XLA they are others than without:
+it numbers the draws of a tensor in another order.) Models pass one of these objects down: `Noise` in training, `QUIET`
+otherwise.
 """
 
 import tensorflow as tf

@@ -27,12 +27,12 @@ def step_index(history: History, basket: bool) -> tf.Tensor:
     same = tf.logical_and(history.time[:, 1:] == history.time[:, :-1], history.time[:, 1:] != 0)
     padding = history.item[:, 1:] == PADDING
     opens = tf.cast(tf.logical_not(tf.logical_or(same, padding)), tf.int32)
-    return tf.pad(tf.cumsum(opens, axis=1), [[0, 0], [1, 0]])
+    return tf.pad(tf.cumsum(opens, axis=1), [[0, 0], [1, 0]])[:, : shape[1]]  # T may be 0
 
 
 def step_count(history: History, steps: tf.Tensor) -> tf.Tensor:
     """[B] int32 number of steps in each history, 0 for an empty one."""
-    return tf.reduce_max(tf.where(history.item != PADDING, steps + 1, 0), axis=1)
+    return tf.maximum(0, tf.reduce_max(tf.where(history.item != PADDING, steps + 1, 0), axis=1))  # T may be 0
 
 
 def gaps(history: History) -> tf.Tensor:
@@ -44,7 +44,7 @@ def gaps(history: History) -> tf.Tensor:
     Returns:
       [B, T] int64; -1 where this event's time or the one before is unknown, as at the first event.
     """
-    before = tf.pad(history.time[:, :-1], [[0, 0], [1, 0]])
+    before = tf.pad(history.time, [[0, 0], [1, 0]])[:, :-1]
     known = tf.logical_and(history.time > 0, before > 0)
     return tf.where(known, tf.maximum(history.time - before, 0), -tf.ones_like(before))
 
