@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -158,3 +160,13 @@ def test_history_of_a_user_is_padded_to_the_width(smoke_run):
     assert set(items) <= set(dataset.catalogue.item_ids)
     assert set(events) <= set(dataset.domain.events)
     assert np.all(np.diff(times) >= 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["prepare", "train", "evaluate", "export", "recommend", "simulate", "smoke", "publish"]
+)
+def test_each_program_starts_in_a_process_of_its_own(name):
+    command = [sys.executable, "-m", f"pipelines.{name}", "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=publish.ROOT)
+    assert answer.returncode == 0, answer.stderr
+    assert "--config" in answer.stdout
