@@ -13,7 +13,11 @@ def check(config: Config) -> None:
     Raises:
       ConfigError: an unknown name, or a setting that its part does not have or that is out of range.
     """
-    data.load_domain(config.data.domain)
+    if data.load_domain(config.data.domain).use_attributes:
+        raise ConfigError(
+            f"domain {config.data.domain}: use_attributes: expected false, got true: no stage reads user attributes yet; "
+            "set it to false."
+        )
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
     choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")

@@ -167,3 +167,12 @@ def test_a_program_that_imports_tensorflow_first_starts_in_a_process_of_its_own(
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=publish.ROOT)
     assert answer.returncode == 0, answer.stderr
     assert "--config" in answer.stdout
+
+
+def test_user_attributes_are_refused_rather_than_ignored(tmp_path):
+    domain = (publish.ROOT / "tfrec_llm" / "data" / "domains" / "video.toml").read_text("utf-8")
+    assert "use_attributes = false" in domain
+    path = tmp_path / "domain.toml"
+    path.write_text(domain.replace("use_attributes = false", "use_attributes = true"), encoding="utf-8")
+    with pytest.raises(configs.ConfigError, match="use_attributes"):
+        train.main(["--config", "smoke", "--run", str(tmp_path / "run"), "--set", f"data.domain={path}"])
