@@ -15,7 +15,7 @@ def check(config: Config) -> None:
     """
     if data.load_domain(config.data.domain).use_attributes:
         raise ConfigError(
-            f"domain {config.data.domain}: use_attributes: expected false, got true: no stage reads user attributes yet; "
+            f"domain {config.data.domain}: use_attributes: expected false, got true: no stage reads them yet; "
             "set it to false."
         )
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
