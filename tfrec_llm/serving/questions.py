@@ -45,8 +45,8 @@ def half_b(text: Any, dataset: Dataset, config: Config) -> Asked:
 
 
 def first_relevant(queries: Queries, rows: np.ndarray) -> np.ndarray:
-    """[len(rows)] the first right answer of each query."""
-    return queries.relevant[queries.offsets[rows]]
+    """[len(rows)] the first right answer of each query, 0 where none of its items can be ranked."""
+    return answers(queries, rows)[:, 0]
 
 
 def encode_utterances(text: Any, utterances: np.ndarray, config: Config) -> np.ndarray:
@@ -86,7 +86,8 @@ def seen_items(dataset: Dataset, queries: Queries, rows: np.ndarray) -> np.ndarr
 def answers(queries: Queries, rows: np.ndarray) -> np.ndarray:
     """[len(rows), M] int32 the right answers of some queries, padded with 0."""
     length = queries.offsets[rows + 1] - queries.offsets[rows]
-    places = np.arange(length.max(initial=1))[None, :]
+    places = np.arange(max(1, length.max(initial=1)))[None, :]
     inside = places < length[:, None]
-    at = np.where(inside, queries.offsets[rows][:, None] + places, 0)
-    return np.where(inside, queries.relevant[at], 0).astype(np.int32)
+    found = np.zeros(inside.shape, np.int32)
+    found[inside] = queries.relevant[(queries.offsets[rows][:, None] + places)[inside]]
+    return found

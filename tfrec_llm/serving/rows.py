@@ -70,7 +70,7 @@ def _targets(right: np.ndarray, candidates: Candidates) -> np.ndarray:
 def next_event_value(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     """[R] the domain's reward of the event that a validation query asks for, the row right after its history."""
     values = np.array([0.0, 0.0] + [dataset.domain.rewards.get(name, 0.0) for name in dataset.domain.events])
-    following = dataset.split.validation.end[rows]
+    following = np.minimum(dataset.split.validation.end[rows], len(dataset.interactions.event) - 1)
     return values[dataset.interactions.event[following]].astype(np.float32)
 
 
