@@ -35,13 +35,17 @@ def read(arguments: argparse.Namespace) -> tuple[configs.Config, Path]:
 
     Raises:
       ConfigError: no such config, or one that is not allowed.
+      ValueError: the run folder is a file.
     """
     named = CONFIGS / f"{arguments.config}.toml"
     path = named if named.exists() else Path(arguments.config)
-    if not path.exists():
+    if not path.is_file():
         names = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise configs.ConfigError(f"config {arguments.config!r}: expected a path to a TOML or one of {names}.")
-    return configs.load(path, arguments.set), arguments.run or Path("runs") / path.stem
+    run = arguments.run or Path("runs") / path.stem
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"--run: expected a folder or a new name, got the file {run}; give another name.")
+    return configs.load(path, arguments.set), run
 
 
 def program(main: Callable[[Sequence[str] | None], None]) -> None:

@@ -100,7 +100,7 @@ _COUNTS = ("dataset", "users", "items", "interactions")
 def _own_files(config: Config) -> dict[str, str]:
     """Hashes of the user's own files, so that a changed file is a changed input."""
     named = (config.data.interactions, config.data.items, config.data.users, config.data.utterances)
-    return {path: files.sha256(path) for path in named if path and Path(path).exists()}
+    return {path: files.sha256(path) for path in named if path and Path(path).is_file()}
 
 
 def train_text(config: Config, run: Path, force: bool) -> None:

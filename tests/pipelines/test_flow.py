@@ -176,3 +176,14 @@ def test_user_attributes_are_refused_rather_than_ignored(tmp_path):
     path.write_text(domain.replace("use_attributes = false", "use_attributes = true"), encoding="utf-8")
     with pytest.raises(configs.ConfigError, match="use_attributes"):
         train.main(["--config", "smoke", "--run", str(tmp_path / "run"), "--set", f"data.domain={path}"])
+
+
+def test_a_folder_where_a_file_is_expected_and_the_other_way_round(tmp_path):
+    with pytest.raises(configs.ConfigError, match="expected a path to a TOML or one of"):
+        prepare.main(["--config", str(tmp_path)])
+    (tmp_path / "run").touch()
+    with pytest.raises(ValueError, match="--run: expected a folder"):
+        prepare.main(["--config", "smoke", "--run", str(tmp_path / "run")])
+    own = ["--set", "data.source=files", f"data.interactions={tmp_path}", f"data.items={tmp_path}"]
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        prepare.main(["--config", "smoke", "--run", str(tmp_path / "other"), *own])
