@@ -1,19 +1,23 @@
 """The transformer of the text side: BERT as in `transformers`, lean, with weights imported by name.
 
 One product for query, key and value; tokens flat [B * L, D] between the attentions, so that each linear layer is one
-plain matrix product that oneDNN fuses with its bias and activation. Used by `encoder`.
+plain matrix product that oneDNN fuses with its bias and activation. Used by `encoder`. What a fine-tuning method adds
+hangs on hooks: `Linear.deltas`, `Block.prefix`, `Block.after_mix`, `Block.after_shrink`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.text.quantised import Quantised, QuantisedTable, quantise
 
 Weights = Mapping[str, np.ndarray | Quantised]
+Hook = Callable[[tf.Tensor, Noise], tf.Tensor]  # (tokens [R, in], noise) -> what is added [R, out]
+SITES = 16  # places of one block that may draw noise: 0 to 3 its own dropout, the rest for hooks
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,14 @@ class Linear(tf.Module):
         kernels = [np.asarray(_take(weights, f"{p}.weight"), np.float32).T for p in prefixes]
         self.kernel = tf.Variable(np.concatenate(kernels, 1), name="kernel")  # [in, out]
         self.bias = tf.Variable(np.concatenate([_take(weights, f"{p}.bias") for p in prefixes]), name="bias")
+        self.deltas: list[Hook] = []  # low-rank updates and the like
 
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, noise: Noise = QUIET) -> tf.Tensor:
         """[R, in] -> [R, out], in the type of `x`."""
-        return tf.nn.bias_add(x @ tf.cast(self.kernel, x.dtype), tf.cast(self.bias, x.dtype))
+        y = tf.nn.bias_add(x @ tf.cast(self.kernel, x.dtype), tf.cast(self.bias, x.dtype))
+        for delta in self.deltas:
+            y += delta(x, noise)
+        return y
 
 
 class LayerNorm(tf.Module):
@@ -78,25 +86,42 @@ class Block(tf.Module):
         self.shrink = Linear(weights, f"{prefix}.output.dense", name="shrink")
         self.output_norm = LayerNorm(weights, f"{prefix}.output.LayerNorm", epsilon, name="output_norm")
         self._heads = shape.num_attention_heads
+        self.prefix: Callable[[tf.Tensor], tf.Tensor] | None = None  # query [B, heads, L, size] -> added to the mixture
+        self.after_mix: Hook | None = None  # of attention's output, before its residual
+        self.after_shrink: Hook | None = None  # of the feed-forward's output, before its residual
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, x: tf.Tensor, bias: tf.Tensor, noise: Noise = QUIET, dropout: float = 0.0, site: int = 0
+    ) -> tf.Tensor:
         """One layer.
 
         Args:
           x: [B * L, D] tokens.
           bias: [B, 1, 1, L] added to the attention scores; very negative at padding.
+          noise: what dropout draws from; `QUIET` draws nothing.
+          dropout: share of attention weights and of outputs left out.
+          site: number of the first of the `SITES` places that draw.
         """
-        x = self.attention_norm(x + self.mix(self._attend(self.qkv(x), bias)))
-        return self.output_norm(x + self.shrink(tf.nn.gelu(self.grow(x))))
+        mixed = self.mix(self._attend(self.qkv(x, noise), bias, noise, dropout, site), noise)
+        mixed = noise.drop(mixed, dropout, site + 1)
+        if self.after_mix is not None:
+            mixed += self.after_mix(mixed, noise)
+        x = self.attention_norm(x + mixed)
+        shrunk = noise.drop(self.shrink(tf.nn.gelu(self.grow(x, noise)), noise), dropout, site + 2)
+        if self.after_shrink is not None:
+            shrunk += self.after_shrink(shrunk, noise)
+        return self.output_norm(x + shrunk)
 
-    def _attend(self, qkv: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    def _attend(self, qkv: tf.Tensor, bias: tf.Tensor, noise: Noise, dropout: float, site: int) -> tf.Tensor:
         batch, length = tf.shape(bias)[0], tf.shape(bias)[3]
         width = qkv.shape[-1] // 3
         size = width // self._heads
         parts = tf.transpose(tf.reshape(qkv, [batch, length, 3, self._heads, size]), [2, 0, 3, 1, 4])
         query, key, value = tf.unstack(parts)  # [B, heads, L, size]
         scores = tf.matmul(query * (1 / math.sqrt(size)), key, transpose_b=True) + bias  # [B, heads, L, L]
-        mixed = tf.matmul(tf.nn.softmax(scores), value)
+        mixed = tf.matmul(noise.drop(tf.nn.softmax(scores), dropout, site), value)
+        if self.prefix is not None:
+            mixed += self.prefix(query)
         return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, width])
 
 
@@ -124,27 +149,40 @@ class Bert(tf.Module):
             Block(weights, f"encoder.layer.{i}", shape, name=f"block_{i}") for i in range(shape.num_hidden_layers)
         ]
         self.shape = shape
+        self.dropout = 0.1  # of embeddings, attention weights and outputs; only where noise is drawn
 
     @property
     def max_length(self) -> int:
         """Longest input, in tokens."""
         return self.places.shape[0]
 
-    def __call__(self, ids: tf.Tensor, mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    def __call__(
+        self,
+        ids: tf.Tensor,
+        mask: tf.Tensor,
+        dtype: tf.DType = tf.float32,
+        noise: Noise = QUIET,
+        perturbation: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Token vectors.
 
         Args:
           ids: [B, L] int32 token ids.
           mask: [B, L] bool, False at padding.
           dtype: what the products are computed in.
+          noise: what dropout draws from in training; `QUIET` draws nothing.
+          perturbation: [B, L, D] float32 added to the word vectors, as adversarial training does.
 
         Returns:
           [B, L, D] in `dtype`.
         """
         batch, length = tf.shape(ids)[0], tf.shape(ids)[1]
         vectors = self.words(ids, tf.float32) + self.places[:length]
+        if perturbation is not None:
+            vectors += perturbation
         x = tf.cast(self.norm(tf.reshape(vectors, [batch * length, self.shape.hidden_size])), dtype)
+        x = noise.drop(x, self.dropout, 0)
         bias = tf.cast(tf.where(mask, 0.0, -1e9), dtype)[:, None, None, :]
-        for block in self.blocks:
-            x = block(x, bias)
+        for number, block in enumerate(self.blocks):
+            x = block(x, bias, noise, self.dropout, SITES * (number + 1))
         return tf.reshape(x, [batch, length, self.shape.hidden_size])

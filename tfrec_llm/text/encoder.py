@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.text.bert import Bert
 
 Tokenizer = Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]
@@ -52,17 +53,40 @@ class TextEncoder(tf.Module):
             raise ValueError(f"expected a kind of text among {', '.join(KINDS)}, got {kind!r}.")
         return self.tokenizer(tf.strings.join([self._prefixes[kind], texts]), min(max_tokens, self.bert.max_length))
 
-    def encode(self, ids: tf.Tensor, mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    def tokens(
+        self,
+        ids: tf.Tensor,
+        mask: tf.Tensor,
+        dtype: tf.DType = tf.float32,
+        noise: Noise = QUIET,
+        perturbation: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Vectors of the tokens, [B, L, D] float32; arguments as of `Bert.__call__`."""
+        return tf.cast(self.bert(ids, mask, dtype, noise, perturbation), tf.float32)
+
+    def pool(self, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Token vectors [B, L, D] float32 and mask [B, L] -> [B, D] of unit length."""
+        total = tf.reduce_sum(tf.where(mask[..., None], tokens, 0.0), 1)  # the mean differs by a factor only
+        return tf.math.l2_normalize(total, -1)
+
+    def encode(
+        self,
+        ids: tf.Tensor,
+        mask: tf.Tensor,
+        dtype: tf.DType = tf.float32,
+        noise: Noise = QUIET,
+        perturbation: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Vectors of tokenized texts.
 
         Args:
           ids: [B, L] int32 token ids.
           mask: [B, L] bool, False at padding.
           dtype: what the products are computed in.
+          noise: what dropout draws from in training; `QUIET` draws nothing.
+          perturbation: [B, L, D] float32 added to the word vectors.
 
         Returns:
           [B, D] float32 of unit length.
         """
-        tokens = tf.cast(self.bert(ids, mask, dtype), tf.float32)  # [B, L, D]
-        total = tf.reduce_sum(tf.where(mask[..., None], tokens, 0.0), 1)  # the mean differs by a factor only
-        return tf.math.l2_normalize(total, -1)
+        return self.pool(self.tokens(ids, mask, dtype, noise, perturbation), mask)
