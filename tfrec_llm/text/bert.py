@@ -149,6 +149,7 @@ class Bert(tf.Module):
             Block(weights, f"encoder.layer.{i}", shape, name=f"block_{i}") for i in range(shape.num_hidden_layers)
         ]
         self.shape = shape
+        self.num_block_weights = sum(v.shape.num_elements() for block in self.blocks for v in block.variables)
         self.dropout = 0.1  # of embeddings, attention weights and outputs; only where noise is drawn
 
     @property

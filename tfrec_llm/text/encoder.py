@@ -35,8 +35,8 @@ class TextEncoder(tf.Module):
 
     @property
     def num_transformer_weights(self) -> int:
-        """Weights outside the embedding tables."""
-        return sum(int(v.shape.num_elements()) for block in self.bert.blocks for v in block.trainable_variables)
+        """Weights outside the embedding tables, without what a fine-tuning method adds."""
+        return self.bert.num_block_weights
 
     def tokenize(self, texts: tf.Tensor, kind: str = "query", max_tokens: int = 64) -> tuple[tf.Tensor, tf.Tensor]:
         """Token ids, padded to the longest of the batch.
