@@ -1,0 +1,1 @@
+"""Training texts in other words, and test texts with slips. Used by `text`."""
