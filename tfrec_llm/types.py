@@ -133,6 +133,24 @@ class Utterances:
     sentiment: np.ndarray | None = None  # [R] int32
 
 
+class Span(NamedTuple):
+    """A part of a text that says what is wanted."""
+
+    begin: int  # first character
+    end: int  # one past the last character
+    kind: str  # an attribute's name, or "low", "high", "below", "above" of the price
+    value: str  # the attribute's value; of a price what was said
+
+
+@dataclass(frozen=True)
+class SpanUtterances:
+    """SYNTHETIC sentences whose spans are known."""
+
+    texts: np.ndarray  # [R] str
+    split: np.ndarray  # [R] str: "train", "validation" or "test"
+    spans: tuple[tuple[Span, ...], ...]  # R rows, in the order of the text
+
+
 @dataclass(frozen=True)
 class Domain:
     """One kind of business: what can be said, done and gained in it. Read from `data/domains/<name>.toml`."""
@@ -153,6 +171,8 @@ class Domain:
     feelings: Mapping[str, Mapping[str, tuple[str, ...]]]  # language -> emotion -> phrases
     deny: tuple[str, ...]  # item ids or attribute=value that are never shown
     requests: tuple[str, ...] = ()  # intents that ask for items: synthetic utterances use only these; () = all
+    prices: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # language -> kind -> phrases
+    intent_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # corpus -> its label -> intent
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tfrec_llm.data import domain_utterances, load_domain, synthesise
 from tfrec_llm.data.domains import holes
 from tfrec_llm.data.texts import language_of, normalise
-from tfrec_llm.data.utterances import held_out, shared_values
+from tfrec_llm.data.utterances import shared_values
+from tfrec_llm.data.voices import held_out
 from tfrec_llm.types import Catalogue, Dataset
 
 GENRES, DECADES = ("Comedy", "Horror"), ("1990s", "1980s")

@@ -17,6 +17,13 @@ from tfrec_llm.types import Domain
 FOLDER = Path(__file__).parent / "domains"
 LANGUAGES = ("en", "zh")
 NEUTRAL = "neutral"
+PRICES = {  # kind of a price phrase -> the holes that it has
+    "low": (),
+    "high": (),
+    "below": ("amount",),
+    "above": ("amount",),
+    "between": ("least", "most"),
+}
 
 Phrases = Mapping[str, Mapping[str, tuple[str, ...]]]
 
@@ -41,6 +48,8 @@ class _Table:
     templates: Phrases = field(default_factory=dict)
     words: Phrases = field(default_factory=dict)
     feelings: Phrases = field(default_factory=dict)
+    prices: Phrases = field(default_factory=dict)
+    intent_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def domain_names() -> tuple[str, ...]:
@@ -86,6 +95,10 @@ def _checked(table: _Table, where: str) -> Domain:
     _check_phrases(table.templates, table.intents, f"{where}: templates", "intents")
     _check_phrases(table.words, None, f"{where}: words", "")
     _check_phrases(table.feelings, table.emotions, f"{where}: feelings", "emotions")
+    _check_phrases(table.prices, tuple(PRICES), f"{where}: prices", "kinds of price phrases")
+    _check_prices(table.prices, f"{where}: prices")
+    for corpus, names in table.intent_map.items():
+        _check_known(names.values(), table.intents, f"{where}: intent_map.{corpus}", "intents")
     for language, intents in table.templates.items():
         for intent, templates in intents.items():
             _check_templates(templates, table.utterance_attributes, f"{where}: templates.{language}.{intent}")
@@ -143,3 +156,13 @@ def _check_templates(templates: tuple[str, ...], attributes: tuple[str, ...], wh
             )
     if all(holes(template) for template in templates):
         raise ConfigError(f"{where}: expected at least 2 templates without a hole, got none.")
+
+
+def _check_prices(prices: Phrases, where: str) -> None:
+    for language, kinds in prices.items():
+        for kind, phrases in kinds.items():
+            for phrase in phrases:
+                found = [name for _, name, _, _ in string.Formatter().parse(phrase) if name is not None]
+                if found != list(PRICES[kind]):
+                    wanted = " then ".join(f"{{{name}}}" for name in PRICES[kind]) or "no hole"
+                    raise ConfigError(f"{where}.{language}.{kind}: expected {wanted}, got {phrase!r}; correct it.")

@@ -6,54 +6,21 @@ split 70/30 between training and test, and nothing of one side is said on the ot
 free of phrases that stand in two lists).
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from tfrec_llm.data.domains import LANGUAGES, NEUTRAL, holes
+from tfrec_llm.data.domains import NEUTRAL
 from tfrec_llm.data.emotions import SENTIMENT_OF
 from tfrec_llm.data.texts import SENTIMENTS, normalise
+from tfrec_llm.data.voices import SIDES, Template, Voice, languages_of, value_key, voices_of
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain, Utterances
 
 MIN_SHARED = 50  # items that must share an attribute value before a sentence may name it
 MAX_ATTRIBUTES = 2
 DAMAGE = 0.3  # probability that an attribute is dropped or swapped
 FEELING = 0.5  # share of domain utterances that carry a feeling
-SIDES = ("train", "test")
-
-
-class _Template(NamedTuple):
-    intent: str
-    text: str
-    holes: frozenset[str]
-
-
-class _Voice(NamedTuple):
-    """What one side may say in one language."""
-
-    templates: tuple[_Template, ...]
-    requests: tuple[_Template, ...]
-    words: Mapping[str, tuple[str, ...]]  # attribute value, case folded -> ways to say it
-    feelings: Mapping[str, tuple[str, ...]]
-
-
-def held_out(phrases: Sequence[str], side: str) -> tuple[str, ...]:
-    """One side's part of a list: 70 % for "train", 30 % for "test", at least one each where there are two.
-
-    Args:
-      phrases: different phrases; templates with the same holes are spread over both sides.
-      side: "train" or "test".
-
-    Returns:
-      The part, in an order that depends on hashes alone, not on the order of `phrases`.
-    """
-    _check_side(side)
-    ranked = sorted(phrases, key=lambda phrase: (sorted(holes(phrase)), hashlib.sha256(phrase.encode()).digest()))
-    wanted = side == "test"
-    return tuple(p for i, p in enumerate(ranked) if ((3 * i + 9) // 10 > (3 * i + 6) // 10) is wanted)
 
 
 def shared_values(catalogue: Catalogue, attributes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -88,13 +55,13 @@ def synthesise(dataset: Dataset, items: np.ndarray, split: str, seed: int) -> np
     Raises:
       ValueError: another split, or a domain without templates.
     """
-    domain, voices = dataset.domain, _voices(dataset.domain, split)
+    domain, voices = dataset.domain, voices_of(dataset.domain, split)
     shared = shared_values(dataset.catalogue, domain.utterance_attributes)
     rng = np.random.default_rng([seed, SIDES.index(split)])
     texts = []
     for row, item in enumerate(np.asarray(items)):
         voice = voices[(row + seed) % len(voices)]
-        sayable = {name: tuple(v for v in values if _key(v) in voice.words) for name, values in shared.items()}
+        sayable = {name: tuple(v for v in values if value_key(v) in voice.words) for name, values in shared.items()}
         named = _damage(_named(dataset.catalogue, int(item), sayable, rng), dataset.catalogue, int(item), sayable, rng)
         texts.append(_say(voice.requests, named, voice.words, rng))
     return np.array(texts, dtype=np.str_)
@@ -116,7 +83,7 @@ def domain_utterances(dataset: Dataset, rows: int, seed: int) -> Utterances:
     """
     domain, rng = dataset.domain, np.random.default_rng([seed, 3])
     shared = shared_values(dataset.catalogue, domain.utterance_attributes)
-    voices = {side: _voices(domain, side) for side in SIDES}
+    voices = {side: voices_of(domain, side) for side in SIDES}
     kept: dict[str, tuple[str, str, str, str, str]] = {}
     for row in range(rows):
         split = ("train", "validation", "test")[int(rng.choice(3, p=(0.7, 0.1, 0.2)))]
@@ -124,7 +91,7 @@ def domain_utterances(dataset: Dataset, rows: int, seed: int) -> Utterances:
         voice = voices["test" if split == "test" else "train"][place]
         template = _any_template(voice, rng)
         text, emotion = _with_feeling(_fill_freely(template, shared, voice, rng), template, voice, domain, rng)
-        kept.setdefault(normalise(text), (text, split, _languages(domain)[place], template.intent, emotion))
+        kept.setdefault(normalise(text), (text, split, languages_of(domain)[place], template.intent, emotion))
     texts, splits, languages, intents, emotions = zip(*kept.values(), strict=True) if kept else ((),) * 5
     return Utterances(
         corpus="domain",
@@ -141,40 +108,6 @@ def domain_utterances(dataset: Dataset, rows: int, seed: int) -> Utterances:
 def _sentiment(emotion: str) -> int:
     """What a feeling says about liking, -1 where it says nothing."""
     return SENTIMENTS.index(SENTIMENT_OF[emotion]) if emotion in SENTIMENT_OF else -1
-
-
-def _check_side(side: str) -> None:
-    if side not in SIDES:
-        raise ValueError(f"expected the split 'train' or 'test', got {side!r}.")
-
-
-def _key(value: str) -> str:
-    return " ".join(value.split()).casefold()
-
-
-def _languages(domain: Domain) -> tuple[str, ...]:
-    return tuple(language for language in LANGUAGES if any(domain.templates.get(language, {}).values()))
-
-
-def _voices(domain: Domain, side: str) -> tuple[_Voice, ...]:
-    """What may be said on this side, one voice for each language that has templates."""
-    _check_side(side)
-    voices = tuple(_voice(domain, language, side) for language in _languages(domain))
-    if not voices or not all(voice.requests for voice in voices):
-        raise ValueError(f"domain {domain.name}: expected templates of requests in each language, got none; add some.")
-    return voices
-
-
-def _voice(domain: Domain, language: str, side: str) -> _Voice:
-    templates = tuple(
-        _Template(intent, text, holes(text))
-        for intent, texts in domain.templates[language].items()
-        for text in held_out(texts, side)
-    )
-    words = {_key(value): held_out(ways, side) for value, ways in domain.words.get(language, {}).items()}
-    feelings = {emotion: held_out(texts, side) for emotion, texts in domain.feelings.get(language, {}).items()}
-    wanted = domain.requests or domain.intents
-    return _Voice(templates, tuple(t for t in templates if t.intent in wanted), words, feelings)
 
 
 def _pick(choices: Sequence, rng: np.random.Generator):
@@ -214,7 +147,7 @@ def _damage(
 
 
 def _say(
-    templates: Sequence[_Template],
+    templates: Sequence[Template],
     named: Mapping[str, str],
     words: Mapping[str, tuple[str, ...]],
     rng: np.random.Generator,
@@ -224,30 +157,30 @@ def _say(
     while True:
         fitting = [template for template in templates if template.holes == named.keys()]
         if fitting:
-            said = {name: _pick(words[_key(value)], rng) for name, value in named.items()}
+            said = {name: _pick(words[value_key(value)], rng) for name, value in named.items()}
             return _pick(fitting, rng).text.format(**said)
         named.pop(_pick(sorted(named), rng))
 
 
-def _any_template(voice: _Voice, rng: np.random.Generator) -> _Template:
+def _any_template(voice: Voice, rng: np.random.Generator) -> Template:
     intent = _pick(sorted({template.intent for template in voice.templates}), rng)
     return _pick([template for template in voice.templates if template.intent == intent], rng)
 
 
 def _fill_freely(
-    template: _Template, shared: Mapping[str, tuple[str, ...]], voice: _Voice, rng: np.random.Generator
+    template: Template, shared: Mapping[str, tuple[str, ...]], voice: Voice, rng: np.random.Generator
 ) -> str:
     """The template with any values that items share; another template of its intent where one can't be said."""
-    sayable = {name: [v for v in shared[name] if _key(v) in voice.words] for name in template.holes}
+    sayable = {name: [v for v in shared[name] if value_key(v) in voice.words] for name in template.holes}
     if not all(sayable.values()):
         plain = [t for t in voice.templates if t.intent == template.intent and not t.holes]
         return _pick(plain, rng).text
-    said = {name: _pick(voice.words[_key(_pick(sayable[name], rng))], rng) for name in sorted(sayable)}
+    said = {name: _pick(voice.words[value_key(_pick(sayable[name], rng))], rng) for name in sorted(sayable)}
     return template.text.format(**said)
 
 
 def _with_feeling(
-    text: str, template: _Template, voice: _Voice, domain: Domain, rng: np.random.Generator
+    text: str, template: Template, voice: Voice, domain: Domain, rng: np.random.Generator
 ) -> tuple[str, str]:
     """The sentence, half of the time with a feeling before or after it, and the emotion's name ("" = no label)."""
     emotions = [emotion for emotion in voice.feelings if emotion != NEUTRAL]

@@ -1,7 +1,8 @@
 """Strings to token ids, as graph operations that a stock TensorFlow Serving links.
 
 Each tokenizer maps [B] strings to ids [B, L] padded to the longest of the batch and a mask; `max_tokens` counts the
-special tokens too. Broken UTF-8, empty and endless strings are all fine.
+special tokens too. Broken UTF-8, empty and endless strings are all fine. `pieces` are what the ids stand for: "▁" begins
+a word and is all that special tokens have, "" stands for what is unknown.
 """
 
 import hashlib
@@ -76,6 +77,8 @@ class SentencePiece(tf.Module):
     def __init__(self, pieces: Sequence[str], scores: np.ndarray, name: str = "sentence_piece"):
         super().__init__(name=name)
         self._model = _SharedPieces(self.proto(pieces, scores))
+        self.pieces = np.array(list(pieces), object)
+        self.pieces[[self.BEGIN, self.PAD, self.END]], self.pieces[self.UNKNOWN] = "▁", ""
 
     @classmethod
     def proto(cls, pieces: Sequence[str], scores: np.ndarray) -> bytes:
@@ -119,6 +122,7 @@ class WordPiece(tf.Module):
         super().__init__(name=name)
         self._words = tf_text.FastBertTokenizer(list(words), token_out_type=tf.int32, lower_case_nfd_strip_accents=True)
         self._pad, self._begin, self._end = (list(words).index(word) for word in ("[PAD]", "[CLS]", "[SEP]"))
+        self.pieces = np.array([_piece(word) for word in words], object)
 
     def __call__(self, texts: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor]:
         """As `SentencePiece.__call__`."""
@@ -132,6 +136,12 @@ class WordPiece(tf.Module):
         )
 
 
+def _piece(word: str) -> str:
+    if word.startswith("[") and word.endswith("]") and len(word) > 2:
+        return "" if word == "[UNK]" else "▁"
+    return word[2:] if word.startswith("##") and len(word) > 2 else f"▁{word}"
+
+
 class CharacterHash(tf.Module):
     """Lower-case characters hashed into a few ids: no vocabulary, for smoke runs and tests.
 
@@ -142,6 +152,14 @@ class CharacterHash(tf.Module):
     def __init__(self, size: int, name: str = "character_hash"):
         super().__init__(name=name)
         self._size = size
+        self.pieces = np.array(
+            ["▁"] * 3 + [""] * (size - 3), object
+        )  # a hash tells no character, but those of ASCII can be tried
+        printable = [character for character in map(chr, range(32, 127)) if not character.isupper()]
+        for character, place in zip(
+            printable, tf.strings.to_hash_bucket_fast(printable, size - 3).numpy(), strict=True
+        ):
+            self.pieces[place + 3] = "▁" if character == " " else character
 
     def __call__(self, texts: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor]:
         """As `SentencePiece.__call__`."""
