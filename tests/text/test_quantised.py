@@ -33,6 +33,10 @@ def test_lookup_equals_the_whole_table():
     np.testing.assert_array_equal(QuantisedTable(table)(tf.constant(ids)), dequantise(table)[ids])
 
 
-def test_width_must_divide_into_blocks():
-    with pytest.raises(ValueError, match="multiple of 32, got 40"):
-        quantise(np.zeros((2, 40), np.float32))
+@pytest.mark.parametrize(("width", "blocks"), [(64, 2), (312, 39), (48, 3), (100, 1), (7, 1)])
+def test_any_width(width, blocks):
+    values = np.random.default_rng(2).normal(0, 0.05, (20, width)).astype(np.float32)
+    table = quantise(values)
+    assert table.scales.shape == (20, blocks)
+    assert np.abs(dequantise(table) - values).max() <= np.abs(values).max() / 127
+    np.testing.assert_array_equal(QuantisedTable(table)(tf.constant([[3, 0]])), dequantise(table)[[[3, 0]]])

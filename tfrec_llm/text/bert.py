@@ -17,6 +17,11 @@ from tfrec_llm.text.quantised import Quantised, QuantisedTable, quantise
 
 Weights = Mapping[str, np.ndarray | Quantised]
 Hook = Callable[[tf.Tensor, Noise], tf.Tensor]  # (tokens [R, in], noise) -> what is added [R, out]
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {  # `hidden_act` of a config.json
+    "gelu": tf.nn.gelu,
+    "gelu_new": lambda x: tf.nn.gelu(x, approximate=True),
+    "relu": tf.nn.relu,
+}
 SITES = 16  # places of one block that may draw noise: 0 to 3 its own dropout, the rest for hooks
 
 
@@ -29,6 +34,7 @@ class BertShape:
     num_attention_heads: int
     intermediate_size: int
     layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
 
 
 def _take(weights: Weights, name: str) -> np.ndarray | Quantised:
@@ -85,7 +91,7 @@ class Block(tf.Module):
         self.grow = Linear(weights, f"{prefix}.intermediate.dense", name="grow")
         self.shrink = Linear(weights, f"{prefix}.output.dense", name="shrink")
         self.output_norm = LayerNorm(weights, f"{prefix}.output.LayerNorm", epsilon, name="output_norm")
-        self._heads = shape.num_attention_heads
+        self._heads, self._activation = shape.num_attention_heads, ACTIVATIONS[shape.hidden_act]
         self.prefix: Callable[[tf.Tensor], tf.Tensor] | None = None  # query [B, heads, L, size] -> added to the mixture
         self.after_mix: Hook | None = None  # of attention's output, before its residual
         self.after_shrink: Hook | None = None  # of the feed-forward's output, before its residual
@@ -107,7 +113,7 @@ class Block(tf.Module):
         if self.after_mix is not None:
             mixed += self.after_mix(mixed, noise)
         x = self.attention_norm(x + mixed)
-        shrunk = noise.drop(self.shrink(tf.nn.gelu(self.grow(x, noise)), noise), dropout, site + 2)
+        shrunk = noise.drop(self.shrink(self._activation(self.grow(x, noise)), noise), dropout, site + 2)
         if self.after_shrink is not None:
             shrunk += self.after_shrink(shrunk, noise)
         return self.output_norm(x + shrunk)

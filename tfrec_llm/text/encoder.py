@@ -11,27 +11,59 @@ Tokenizer = Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]
 KINDS = ("query", "passage")
 
 
+def mean(tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """[B, L, D], [B, L] -> [B, D]: the sum, which differs from the mean by a factor only."""
+    return tf.reduce_sum(tf.where(mask[..., None], tokens, 0.0), 1)
+
+
+def first(tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The vector of the first token, BERT's `[CLS]`."""
+    return tokens[:, 0]
+
+
+def last(tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The vector of the last token before the padding: the only one that a decoder's others all reach."""
+    place = tf.reduce_sum(tf.cast(mask, tf.int32), 1) - 1
+    return tf.gather(tokens, tf.maximum(place, 0), axis=1, batch_dims=1)
+
+
+POOLINGS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"mean": mean, "cls": first, "last": last}
+
+
 class TextEncoder(tf.Module):
-    """Tokenizer, transformer, mean over the tokens, unit length.
+    """Tokenizer, transformer, pooling of the tokens, unit length.
 
     Args:
       tokenizer: (texts [B], max_tokens) -> ids [B, L], mask [B, L].
       bert: ids, mask -> [B, L, D].
       prefixes: kind ("query", "passage") -> what is put before a text of that kind.
       fingerprint: changes with anything that changes a vector.
+      pooling: a name in `POOLINGS`, how a text's token vectors become one.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, bert: Bert, prefixes: Mapping[str, str], fingerprint: str, name: str = "encoder"
+        self,
+        tokenizer: Tokenizer,
+        bert: Bert,
+        prefixes: Mapping[str, str],
+        fingerprint: str,
+        pooling: str = "mean",
+        name: str = "encoder",
     ):
         super().__init__(name=name)
         self.tokenizer, self.bert, self.fingerprint = tokenizer, bert, fingerprint
+        self._pool = POOLINGS[pooling]
         self._prefixes = {kind: prefixes.get(kind, "") for kind in KINDS}
 
     @property
     def dim(self) -> int:
         """D, the length of a vector."""
         return self.bert.shape.hidden_size
+
+    @property
+    def export_obstacle(self) -> str:
+        """Why the encoder cannot be in a SavedModel, and what can; empty where it can."""
+        return getattr(self.tokenizer, "export_obstacle", "")
 
     @property
     def num_transformer_weights(self) -> int:
@@ -66,8 +98,7 @@ class TextEncoder(tf.Module):
 
     def pool(self, tokens: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Token vectors [B, L, D] float32 and mask [B, L] -> [B, D] of unit length."""
-        total = tf.reduce_sum(tf.where(mask[..., None], tokens, 0.0), 1)  # the mean differs by a factor only
-        return tf.math.l2_normalize(total, -1)
+        return tf.math.l2_normalize(self._pool(tokens, mask), -1)
 
     def encode(
         self,
