@@ -70,6 +70,10 @@ class TextEncoder(tf.Module):
         """Weights outside the embedding tables, without what a fine-tuning method adds."""
         return self.bert.num_block_weights
 
+    def prefix(self, kind: str) -> str:
+        """What is put before a text of a kind."""
+        return self._prefixes[kind]
+
     def tokenize(self, texts: tf.Tensor, kind: str = "query", max_tokens: int = 64) -> tuple[tf.Tensor, tf.Tensor]:
         """Token ids, padded to the longest of the batch.
 

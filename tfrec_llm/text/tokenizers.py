@@ -1,8 +1,8 @@
 """Strings to token ids, as graph operations that a stock TensorFlow Serving links.
 
 Each tokenizer maps [B] strings to ids [B, L] padded to the longest of the batch and a mask; `max_tokens` counts the
-special tokens too. Broken UTF-8, empty and endless strings are all fine. `pieces` are what the ids stand for: "▁" begins
-a word and is all that special tokens have, "" stands for what is unknown.
+special tokens too. Broken UTF-8, empty and endless strings are all fine. `pieces` are what the ids stand for: "▁"
+begins a word and is all that special tokens have, "" stands for what is unknown.
 """
 
 import hashlib
@@ -15,17 +15,27 @@ from tensorflow_text.python.ops import sentencepiece_tokenizer
 from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
 OPS = sentencepiece_tokenizer.gen_sentencepiece_tokenizer
-CHARACTERS_PER_TOKEN = 16  # a text is cut after so many characters for each token allowed
+CHARACTERS_PER_TOKEN = 16  # a text is cut after so many characters for each token allowed, where pieces are no longer
+# How BERT splits words: white space, then each sign of punctuation and each Chinese character is a word of its own.
+CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}\x{fffd}\p{Cf}\p{Co}]"
+PUNCTUATION = r"\p{P}$+<=>^`|~"
+CHINESE = (
+    r"\x{4e00}-\x{9fff}\x{3400}-\x{4dbf}\x{20000}-\x{2a6df}\x{2a700}-\x{2ceaf}\x{f900}-\x{faff}\x{2f800}-\x{2fa1f}"
+)
+LONGEST_WORD = 100  # characters; a longer word is unknown
 # What nmt_nfkc, the normaliser of XLM-R, does beside NFKC: drops controls, sees more white space, keeps the wide tilde.
 DROPPED = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x{8f}\x{9f}]"
 SPACES = r"[\t\n\f\r\x{1680}\x{200b}-\x{200f}\x{2028}\x{2029}\x{2581}\x{feff}\x{fffd}]"
 WIDE_TILDE, PRIVATE = "\uff5e", "\ue000"
 
 
-def _clean(texts: tf.Tensor, max_tokens: int) -> tf.Tensor:
-    """Valid UTF-8, cut to what `max_tokens` could need at most."""
-    valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    return tf.strings.substr(valid, 0, CHARACTERS_PER_TOKEN * max_tokens, unit="UTF8_CHAR")
+def _valid(texts: tf.Tensor) -> tf.Tensor:
+    """Texts with U+FFFD in place of what is no UTF-8."""
+    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+
+
+def _cut(texts: tf.Tensor, characters: int) -> tf.Tensor:
+    return tf.strings.substr(texts, 0, characters, unit="UTF8_CHAR")
 
 
 def _frame(tokens: tf.RaggedTensor, max_tokens: int, begin: int, end: int, pad: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -64,34 +74,41 @@ class _SharedPieces(tf.saved_model.experimental.TrackableResource):
 class SentencePiece(tf.Module):
     """SentencePiece Unigram with XLM-R's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3.
 
-    The pieces are handed over in the order of XLM-R, so the piece's number is its id. Texts are normalised as XLM-R's
-    own normaliser (nmt_nfkc) does.
+    The pieces are handed over in the order of XLM-R, so the piece's number is its id.
 
     Args:
       pieces: all pieces, in the order of their ids.
       scores: their log probabilities.
+      normaliser: the model's own compiled character map; None = texts are normalised as XLM-R's (nmt_nfkc) does.
     """
 
     BEGIN, PAD, END, UNKNOWN = 0, 1, 2, 3
+    SPECIAL = ("<mask>",)  # beside those four: no text may spell it
 
-    def __init__(self, pieces: Sequence[str], scores: np.ndarray, name: str = "sentence_piece"):
+    def __init__(
+        self, pieces: Sequence[str], scores: np.ndarray, normaliser: bytes | None = None, name: str = "sentence_piece"
+    ):
         super().__init__(name=name)
-        self._model = _SharedPieces(self.proto(pieces, scores))
+        self._model = _SharedPieces(self.proto(pieces, scores, normaliser))
+        self._normalise = normaliser is None
+        self._longest = max(CHARACTERS_PER_TOKEN, *map(len, pieces))
         self.pieces = np.array(list(pieces), object)
         self.pieces[[self.BEGIN, self.PAD, self.END]], self.pieces[self.UNKNOWN] = "▁", ""
 
     @classmethod
-    def proto(cls, pieces: Sequence[str], scores: np.ndarray) -> bytes:
+    def proto(cls, pieces: Sequence[str], scores: np.ndarray, normaliser: bytes | None = None) -> bytes:
         """The pieces as a serialised SentencePiece model."""
         model = sentencepiece.ModelProto()
         kinds = {cls.UNKNOWN: model.SentencePiece.UNKNOWN}
         kinds |= dict.fromkeys((cls.BEGIN, cls.PAD, cls.END), model.SentencePiece.CONTROL)
         for i, (piece, score) in enumerate(zip(pieces, np.asarray(scores).tolist(), strict=True)):
-            model.pieces.add(piece=piece, score=score, type=kinds.get(i, model.SentencePiece.NORMAL))
+            kind = model.SentencePiece.CONTROL if piece in cls.SPECIAL else model.SentencePiece.NORMAL
+            model.pieces.add(piece=piece, score=score, type=kinds.get(i, kind))
         model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
         model.trainer_spec.unk_id, model.trainer_spec.pad_id = cls.UNKNOWN, cls.PAD
         model.trainer_spec.bos_id, model.trainer_spec.eos_id = cls.BEGIN, cls.END
-        model.normalizer_spec.name = "identity"
+        model.normalizer_spec.name = "identity" if normaliser is None else "nmt_nfkc"
+        model.normalizer_spec.precompiled_charsmap = normaliser or b""
         return model.SerializeToString()
 
     def __call__(self, texts: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -104,36 +121,71 @@ class SentencePiece(tf.Module):
         Returns:
           ids [B, L] int32 and mask [B, L] bool.
         """
-        texts = tf.strings.regex_replace(_clean(texts, max_tokens), DROPPED, "")
-        texts = tf.strings.regex_replace(texts, SPACES, " ")
-        texts = tf.strings.regex_replace(texts, WIDE_TILDE, PRIVATE)
-        texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFKC"), PRIVATE, WIDE_TILDE)
+        texts = _valid(texts)
+        if self._normalise:
+            texts = tf.strings.regex_replace(tf.strings.regex_replace(texts, DROPPED, ""), SPACES, " ")
+        texts = _cut(tf.strings.regex_replace(texts, "  +", " "), self._longest * max_tokens)
+        if self._normalise:
+            texts = tf.strings.regex_replace(texts, WIDE_TILDE, PRIVATE)
+            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFKC"), PRIVATE, WIDE_TILDE)
         return _frame(self._model.tokenize(texts), max_tokens, self.BEGIN, self.END, self.PAD)
 
 
 class WordPiece(tf.Module):
-    """BERT's uncased WordPiece.
+    """BERT's WordPiece (Devlin et al., 2019), ids as `BertTokenizerFast` gives them.
 
     Args:
       words: the vocabulary in the order of its ids, `[PAD]`, `[UNK]`, `[CLS]` and `[SEP]` among it.
+      lower_case: texts are made lower case.
+      strip_accents: accents are taken off; None = as `lower_case`.
+      split_chinese: each Chinese character is a word.
+
+    Raises:
+      ValueError: a special token is not among the words.
     """
 
-    def __init__(self, words: Sequence[str], name: str = "word_piece"):
+    SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        lower_case: bool = True,
+        strip_accents: bool | None = None,
+        split_chinese: bool = True,
+        name: str = "word_piece",
+    ):
         super().__init__(name=name)
-        self._words = tf_text.FastBertTokenizer(list(words), token_out_type=tf.int32, lower_case_nfd_strip_accents=True)
-        self._pad, self._begin, self._end = (list(words).index(word) for word in ("[PAD]", "[CLS]", "[SEP]"))
+        words = list(words)
+        if missing := [word for word in self.SPECIAL if word not in words]:
+            raise ValueError(
+                f"expected a vocabulary with {', '.join(self.SPECIAL)}, got {len(words)} words without "
+                f"{', '.join(missing)}; take the vocab.txt that belongs to the weights."
+            )
+        self._words = tf_text.FastWordpieceTokenizer(
+            words, max_bytes_per_word=4 * LONGEST_WORD, token_out_type=tf.int32, no_pretokenization=True
+        )
+        self._pad, self._begin, self._end = (words.index(word) for word in self.SPECIAL[:3])
+        self._lower_case = lower_case
+        self._strip_accents = lower_case if strip_accents is None else strip_accents
+        self._alone = f"([{PUNCTUATION}{CHINESE if split_chinese else ''}])"
         self.pieces = np.array([_piece(word) for word in words], object)
 
     def __call__(self, texts: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor]:
         """As `SentencePiece.__call__`."""
-        tokens = self._words.tokenize(_clean(texts, max_tokens))
-        return _frame(
-            tokens.merge_dims(1, -1) if tokens.ragged_rank > 1 else tokens,
-            max_tokens,
-            self._begin,
-            self._end,
-            self._pad,
-        )
+        words = tf.strings.split(tf.strings.regex_replace(self._normalise(texts), self._alone, r" \1 "))
+        words = words[:, : max_tokens - 2]  # a word is one token at least
+        too_long = tf.strings.length(words.flat_values, "UTF8_CHAR") > LONGEST_WORD
+        known = tf.where(too_long, "[UNK]", words.flat_values)
+        tokens = words.with_flat_values(self._words.tokenize(known)).merge_dims(1, -1)
+        return _frame(tokens, max_tokens, self._begin, self._end, self._pad)
+
+    def _normalise(self, texts: tf.Tensor) -> tf.Tensor:
+        texts = tf.strings.regex_replace(tf.strings.regex_replace(_valid(texts), CONTROLS, ""), r"[\s\p{Z}]+", " ")
+        if self._strip_accents:
+            texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
+        if self._lower_case:  # the sigma that ends a word is no letter of its own there
+            texts = tf.strings.lower(tf.strings.regex_replace(texts, "Σ", "σ"), encoding="utf-8")
+        return texts
 
 
 def _piece(word: str) -> str:
@@ -152,9 +204,8 @@ class CharacterHash(tf.Module):
     def __init__(self, size: int, name: str = "character_hash"):
         super().__init__(name=name)
         self._size = size
-        self.pieces = np.array(
-            ["▁"] * 3 + [""] * (size - 3), object
-        )  # a hash tells no character, but those of ASCII can be tried
+        # A hash tells no character, but the characters of ASCII can be tried.
+        self.pieces = np.array(["▁"] * 3 + [""] * (size - 3), object)
         printable = [character for character in map(chr, range(32, 127)) if not character.isupper()]
         for character, place in zip(
             printable, tf.strings.to_hash_bucket_fast(printable, size - 3).numpy(), strict=True
@@ -163,7 +214,7 @@ class CharacterHash(tf.Module):
 
     def __call__(self, texts: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor]:
         """As `SentencePiece.__call__`."""
-        texts = tf.strings.lower(_clean(texts, max_tokens), encoding="utf-8")
+        texts = tf.strings.lower(_cut(_valid(texts), max_tokens), encoding="utf-8")
         characters = tf.strings.unicode_split(texts, "UTF-8")
         hashed = tf.strings.to_hash_bucket_fast(characters.flat_values, self._size - 3) + 3
         return _frame(characters.with_flat_values(hashed), max_tokens, 1, 2, 0)

@@ -1,0 +1,114 @@
+"""Trains the slot tagger and the value heads on sentences with known spans, and judges them on the test's phrases."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm.config import Config
+from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
+from tfrec_llm.text.bulk import encode_texts, fast_precision
+from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.fit import fit_head
+from tfrec_llm.text.slots.alignment import tags_of, token_places
+from tfrec_llm.text.slots.judge import Figures, judge_slots
+from tfrec_llm.text.slots.model import LEVELS, PRICE, SlotModel
+from tfrec_llm.text.tasks import Task
+from tfrec_llm.training import Stage
+from tfrec_llm.types import Dataset, SpanUtterances
+
+log = logging.getLogger(__name__)
+
+
+def train_slots(
+    encoder: TextEncoder, dataset: Dataset, config: Config, stage: Stage
+) -> tuple[SlotModel | None, Figures]:
+    """A slot model, where the domain and the tokenizer allow one.
+
+    Args:
+      encoder: as it will be served.
+      dataset: domain and catalogue.
+      config: sections text and train, and the seed.
+      stage: for checkpoints and logs.
+
+    Returns:
+      The model, None where there is nothing to listen for, and figures `text.slots.*` on the test's templates and
+      words: f1 of spans (kind, first and last token all right), accuracy of price bounds, micro F1 of values.
+    """
+    settings, domain = config.text.slots, dataset.domain
+    pieces = getattr(encoder.tokenizer, "pieces", None)
+    values = frequent_values(dataset.catalogue, domain.utterance_attributes, settings.least_items, settings.most_values)
+    kinds = (*values, *(PRICE_KINDS if any(domain.prices.values()) else ()))
+    if not settings.rows or not kinds or pieces is None:
+        log.warning("text: no slots: the domain names no attribute that items share and no price, or they are off.")
+        return None, {}
+    said = span_utterances(dataset, values, settings.rows, config.seed)
+    if PRICE_KINDS[0] in kinds:
+        values = values | {PRICE: LEVELS}
+    tokens, rows, tags, lengths = tagged_tokens(encoder, said, kinds, config)
+    tagging = Task("slots_tags", "slots", _tag_names(kinds), said.texts[rows], tags, said.split[rows], _corpus(rows))
+    tagger = fit_head(tagging, tokens, config, stage)
+    text = config.text
+    embeddings = encode_texts(encoder, said.texts.tolist(), "query", text.max_tokens, text.batch_size, text.precision)
+    heads, targets = {}, {name: value_targets(said, name, values[name]) for name in values}
+    for place, name in enumerate(values):
+        labels = ("", *values[name])
+        task = Task(f"slots_{place}", "slots", labels, said.texts, targets[name], said.split, _corpus(said.texts))
+        heads[name] = fit_head(task, embeddings, config, stage)
+    model = SlotModel(kinds, tagger, heads, values, pieces)
+    return model, judge_slots(model, said, (tokens, tags, lengths), (embeddings, targets), config.seed)
+
+
+def tagged_tokens(
+    encoder: TextEncoder, said: SpanUtterances, kinds: Sequence[str], config: Config
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors and tags of all tokens.
+
+    Returns:
+      vectors [M, D] float32, the sentence of each token [M], its tag [M] int32, tokens of each sentence [R].
+    """
+    size, dtype = config.text.batch_size, tf.as_dtype(fast_precision())
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def encode(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        ids, mask = encoder.tokenize(texts, "query", config.text.max_tokens)
+        return ids, mask, encoder.tokens(ids, mask, dtype)
+
+    order = np.argsort([len(text) for text in said.texts], kind="stable")
+    vectors, tags = [np.zeros(0)] * len(order), [np.zeros(0)] * len(order)
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        ids, mask, found = (part.numpy() for part in encode(tf.constant(said.texts[batch].tolist())))
+        for row, place in enumerate(batch):
+            kept = ids[row][mask[row]]
+            vectors[place] = found[row][mask[row]]
+            tags[place] = _tags(encoder, str(said.texts[place]), said.spans[place], kept, kinds)
+    lengths = np.array([len(row) for row in tags])
+    return np.concatenate(vectors), np.repeat(np.arange(len(order)), lengths), np.concatenate(tags), lengths
+
+
+def value_targets(said: SpanUtterances, name: str, values: Sequence[str]) -> np.ndarray:
+    """[R] int32 which value of an attribute each sentence names first, counted from 1; 0 = none."""
+    found = np.zeros(len(said.texts), np.int32)
+    for row, spans in enumerate(said.spans):
+        for span in reversed(spans):
+            if name == PRICE and span.kind in values:
+                found[row] = 1 + values.index(span.kind)
+            elif span.kind == name:
+                found[row] = 1 + values.index(span.value)
+    return found
+
+
+def _tags(encoder: TextEncoder, text: str, spans: Sequence, ids: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    prefix = encoder.prefix("query")
+    places = token_places(prefix + text, [encoder.tokenizer.pieces[i] for i in ids]) - len(prefix)
+    return tags_of(places, spans, kinds)
+
+
+def _tag_names(kinds: Sequence[str]) -> tuple[str, ...]:
+    return ("O", *(f"{side}-{kind}" for kind in kinds for side in "BI"))
+
+
+def _corpus(rows: np.ndarray) -> np.ndarray:
+    return np.full(len(rows), "slots")
