@@ -1,5 +1,7 @@
 """Labelled sentences of a user's own: the file that `data.utterances` names."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -38,6 +40,23 @@ def read_utterances(settings: Data) -> Utterances:
             f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
         )
     return collect("files", list(texts), labels)
+
+
+def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:
+    """The different texts of a file without labels, in the order of the first; empty cells are left out.
+
+    Args:
+      path: CSV, TSV or Parquet with a column `text`.
+      columns: our name -> the name in the file.
+
+    Raises:
+      ValueError: the file can't be read, the column is missing, or no cell of it holds a text.
+    """
+    table = read_table(path, ("text",), columns)
+    texts = list(dict.fromkeys(cell for cell in _cells(table.frame["text"]).tolist() if cell))
+    if not texts:
+        raise ValueError(f"{table.path}: column 'text': expected sentences, got empty cells only; fill them.")
+    return texts
 
 
 def _cells(column: pd.Series) -> np.ndarray:
