@@ -19,6 +19,7 @@ def check(config: Config) -> None:
             "set it to false."
         )
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
+    choose(text.FINETUNING, config.text.finetuning, "text.finetuning")
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
     choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")
     choose(fusion.FUSIONS, config.fusion.layer, "fusion.layer")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import Noise
 from tfrec_llm.text.heads import Head, HeadModel, negative_log_likelihood, row_weights, undecided
 from tfrec_llm.training import load_weights, save_weights
 
@@ -95,4 +96,6 @@ def test_dropout_compiles_under_xla_and_is_off_outside_training():
     head = Head(8, 3, 16, dropout=0.5, seed=1)
     assert np.isfinite(HeadModel(head, 0.01, jit_compile=True).train_on_batch(x, y))
     np.testing.assert_array_equal(head(x), head(x))
-    assert np.abs(head(x, training=True) - head(x, training=True)).max() > 0
+    first, other = head(x, Noise(1, tf.constant(0))), head(x, Noise(1, tf.constant(1)))
+    assert np.abs(first - other).max() > 0
+    np.testing.assert_array_equal(first, head(x, Noise(1, tf.constant(0))))

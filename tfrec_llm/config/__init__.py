@@ -15,7 +15,7 @@ from tfrec_llm.config.sections import (
     Train,
     load,
 )
-from tfrec_llm.config.text import Augment, Little
+from tfrec_llm.config.text import Augment, Little, Regularise
 
 __all__ = [
     "Augment",
@@ -29,6 +29,7 @@ __all__ = [
     "Fusion",
     "Little",
     "Ranking",
+    "Regularise",
     "Retrieval",
     "Simulate",
     "Text",

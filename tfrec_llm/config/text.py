@@ -60,6 +60,19 @@ class Little:
 
 
 @dataclass(frozen=True)
+class Slots:
+    """Attributes and prices in utterances, and attributes that items lack."""
+
+    rows: int = setting(4000, "sentences with known spans made for the slot tagger; 0 = no slots", low=0)
+    least_items: int = setting(5, "items that must share an attribute value before it is listened for", low=2)
+    most_values: int = setting(200, "values of one attribute that are listened for at most, the commonest", low=2)
+    boost: float = setting(1.0, "factor on the learnt weight of named attribute values; 0 = none", low=0, high=100)
+    price_filter: bool = setting(True, "a price bound that an utterance names leaves other items out")
+    least_candidates: int = setting(10, "with fewer items inside a price bound, the bound is not heeded", low=1)
+    predict: bool = setting(True, "predict attributes and price bands that items lack, from the rest of their text")
+
+
+@dataclass(frozen=True)
 class Text:
     """The language side."""
 
@@ -93,6 +106,9 @@ class Text:
     domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
     epochs: int = setting(40, "passes over the head's rows at most", low=1)
     learning_rate: float = setting(1e-3, "step size of the heads", low=1e-8, high=10)
+    joint_epochs: int = setting(3, "passes at most in which a fine-tuned encoder and its heads are trained", low=1)
+    joint_min_steps: int = setting(600, "few rows get more passes than joint_epochs, up to so many steps", low=1)
+    joint_batch_size: int = setting(32, "texts per step of a fine-tuned encoder", low=1)
     hidden: int = setting(256, "width of a hidden layer in the heads; 0 = linear", low=0)
     dropout: float = setting(0.5, "share of a head's inputs and hidden units left out in training", low=0, high=0.95)
     train_languages: tuple[str, ...] = setting((), "train on rows of these languages only (en, zh); empty = all")
@@ -100,3 +116,4 @@ class Text:
     augment: Augment = setting(Augment(), "training texts changed without changing their labels")
     robustness: bool = setting(False, "judge the heads on test texts with typos and with synonyms too")
     little: Little = setting(Little(), "what helps where few rows have labels")
+    slots: Slots = setting(Slots(), "attributes and prices in utterances and items")

@@ -3,8 +3,19 @@
 from tfrec_llm.text.bulk import encode_texts
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS
+from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.model import TextModel, load, load_item_vectors
 from tfrec_llm.text.train import train
 
-__all__ = ["ENCODERS", "TextEncoder", "TextModel", "encode_texts", "item_vectors", "load", "load_item_vectors", "train"]
+__all__ = [
+    "ENCODERS",
+    "FINETUNING",
+    "TextEncoder",
+    "TextModel",
+    "encode_texts",
+    "item_vectors",
+    "load",
+    "load_item_vectors",
+    "train",
+]

@@ -72,7 +72,7 @@ def _encode(
     encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int, dtype: tf.DType
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Encodes shortest first; yields (positions [m], vectors [m, D]) piece by piece."""
-    tokens = _tokens(encoder, texts, kind, max_tokens, batch_size)
+    tokens = token_rows(encoder, texts, kind, max_tokens)
     order = np.argsort([len(row) for row in tokens], kind="stable")
     encode = _compiled(encoder, dtype)
     with tqdm(
@@ -87,10 +87,10 @@ def _encode(
             yield rows, np.concatenate(values)
 
 
-def _tokens(
-    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int
+def token_rows(
+    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int = 256
 ) -> list[np.ndarray]:
-    """Ids of each text, without padding."""
+    """Token ids of each text, int32, without padding."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def tokenize(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

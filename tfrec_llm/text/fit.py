@@ -16,7 +16,6 @@ from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
 BATCH = 256  # rows per step
-PATIENCE = 5  # passes without likelier validation rows
 RESAMPLES = 300  # of an interval
 Figures = dict[str, dict[str, Any]]  # metric key -> value, ci95, over, n, split
 
@@ -33,7 +32,7 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -
     train, held = task.split == "train", task.split == "validation"
     if not held.any():  # too few rows to hold some out
         held = train
-    batches = _batches(task, embeddings, train, config.seed)
+    batches = _batches(task, embeddings, train, config)
     compute = training.choose_compute(
         lambda choice: _model(task, embeddings, config, choice),
         next(iter(batches(0))),
@@ -49,15 +48,29 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -
     training.fit(
         model,
         batches,
-        stage=_part(stage, task.name),
+        stage=stage_part(stage, task.name),
         epochs=config.text.epochs,
         validate=validate,
         monitor="log_likelihood",
-        patience=PATIENCE,
+        patience=config.text.regularise.patience,
+        weight_average=config.text.regularise.weight_average,
         seed=config.seed,
     )
-    model.head.calibrate(embeddings[held], task.targets[held])
+    calibrate_head(model.head, task, embeddings)
     return model.head
+
+
+def calibrate_head(head: Head, task: Task, embeddings: np.ndarray) -> None:
+    """Sets the head's temperature on the validation rows, or on the training rows where there are none.
+
+    Args:
+      head: trained.
+      task: the rows.
+      embeddings: [R, D], one per row.
+    """
+    held = task.split == "validation"
+    rows = held if held.any() else task.split == "train"
+    head.calibrate(embeddings[rows], task.targets[rows])
 
 
 def judge_head(task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str, str], seed: int) -> Figures:
@@ -115,26 +128,27 @@ def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute)
     text, size = config.text, len(task.labels)
     head = Head(embeddings.shape[1], size, text.hidden, text.dropout, task.multi_label, config.seed)
     head.standardise(embeddings[task.split == "train"])
-    return HeadModel(head, text.learning_rate, compute.jit_compile)
+    return HeadModel(head, text.learning_rate, compute.jit_compile, text.regularise.label_smoothing, config.seed)
 
 
-def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, seed: int) -> Callable[[int], tf.data.Dataset]:
+def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, config: Config) -> Callable[[int], tf.data.Dataset]:
     """Pass number -> (embedding, target, row weight) in an order of its own."""
     embeddings, targets = embeddings[rows], task.targets[rows]
+    weights = np.ones(len(targets), np.float32)
     if task.multi_label:
-        targets, weights = targets.astype(np.float32), np.ones(len(targets), np.float32)
-    else:
+        targets = targets.astype(np.float32)
+    elif config.text.regularise.class_weights:
         weights = row_weights(targets, len(task.labels))
 
     def one_pass(number: int) -> tf.data.Dataset:
-        order = np.random.default_rng([seed, number]).permutation(len(targets))
+        order = np.random.default_rng([config.seed, number]).permutation(len(targets))
         columns = (embeddings[order], targets[order], weights[order])
         return tf.data.Dataset.from_tensor_slices(columns).batch(BATCH).prefetch(1)
 
     return one_pass
 
 
-def _part(stage: Stage, name: str) -> Stage:
+def stage_part(stage: Stage, name: str) -> Stage:
     """The same stage with folders of its own for checkpoints and logs."""
     work, logs = stage.work / name, stage.logs / name
     work.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import QUIET, Noise
+from tfrec_llm.text.losses import masked_binary_cross_entropy, masked_cross_entropy
+
+HEAD_SITE = 1 << 20  # beyond the sites of any encoder
 TEMPERATURES = np.geomspace(0.25, 4.0, 33)
 
 
@@ -45,15 +49,12 @@ class Head(tf.Module):
         self.mean.assign(embeddings.mean(0))
         self.scale.assign(1 / np.maximum(embeddings.std(0), 1e-6))
 
-    def __call__(self, embedding: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """[B, D] -> logits [B, labels]."""
-        x = self._drop((tf.cast(embedding, tf.float32) - self.mean) * self.scale, training)
+    def __call__(self, embedding: tf.Tensor, noise: Noise = QUIET) -> tf.Tensor:
+        """[B, D] -> logits [B, labels]; dropout draws from `noise`."""
+        x = noise.drop((tf.cast(embedding, tf.float32) - self.mean) * self.scale, self._dropout, HEAD_SITE)
         if self.hidden:
-            x = self._drop(tf.nn.gelu(x @ self.hidden[0] + self.hidden[1]), training)
+            x = noise.drop(tf.nn.gelu(x @ self.hidden[0] + self.hidden[1]), self._dropout, HEAD_SITE + 1)
         return x @ self.kernel + self.bias
-
-    def _drop(self, x: tf.Tensor, training: bool) -> tf.Tensor:
-        return tf.nn.dropout(x, self._dropout) if training and self._dropout else x
 
     def probabilities(self, embedding: tf.Tensor) -> tf.Tensor:
         """[B, D] -> calibrated probabilities [B, labels]; they sum to one unless the head is multi-label."""
@@ -97,18 +98,19 @@ def row_weights(targets: np.ndarray, num_labels: int) -> np.ndarray:
 class HeadModel(tf.keras.Model):
     """A head as a compiled Keras model; its batches are (embedding [B, D], target, row weight [B])."""
 
-    def __init__(self, head: Head, learning_rate: float, jit_compile: bool = False):
+    def __init__(
+        self, head: Head, learning_rate: float, jit_compile: bool = False, label_smoothing: float = 0.0, seed: int = 0
+    ):
         super().__init__(name="head_model")
-        self.head = head
-        losses = tf.keras.losses
-        loss = losses.BinaryCrossentropy if head.multi_label else losses.SparseCategoricalCrossentropy
-        self.compile(
-            tf.keras.optimizers.Adam(learning_rate),
-            loss(from_logits=True),
-            weighted_metrics=[],
-            jit_compile=jit_compile,
-        )
+        self.head, self._seed = head, seed
+        cost = masked_binary_cross_entropy if head.multi_label else masked_cross_entropy
+
+        def loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+            targets = targets if head.multi_label else tf.cast(tf.reshape(targets, [-1]), tf.int32)
+            return cost(logits, targets, tf.ones(tf.shape(logits)[0]), label_smoothing)
+
+        self.compile(tf.keras.optimizers.Adam(learning_rate), loss, weighted_metrics=[], jit_compile=jit_compile)
 
     def call(self, embedding: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, D] -> logits [B, labels] float32."""
-        return self.head(embedding, bool(training))
+        return self.head(embedding, Noise(self._seed, self.optimizer.iterations) if training else QUIET)

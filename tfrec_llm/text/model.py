@@ -7,11 +7,13 @@ import tensorflow as tf
 from tfrec_llm import training
 from tfrec_llm.config import Config, choose
 from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.encoders import ENCODERS
+from tfrec_llm.text.encoders import ENCODERS, fingerprint
+from tfrec_llm.text.finetuning import FINETUNING, Finetuning
 from tfrec_llm.text.heads import Head
 from tfrec_llm.training import files
 from tfrec_llm.types import ItemVectors, TextSignals
 
+FINETUNED = "finetuned.npz"  # the trained share of the encoder
 SIGNALS = ("intent", "emotion", "sentiment")
 
 
@@ -72,16 +74,42 @@ def load(config: Config, folder: Path) -> TextModel:
     Raises:
       ValueError: the folder does not fit the config; the message says how to train again.
     """
-    settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
     labels, items = files.read_json(folder / "labels.json"), load_item_vectors(folder)
-    encoder = builder(settings)
+    encoder, finetuning = build_encoder(config)
     if items.text.shape[1] != encoder.dim:
         raise ValueError(
             f"{folder}: expected item vectors of {encoder.dim} numbers, as {config.text.encoder.name} makes, "
             f"got {items.text.shape[1]}; run `make train STAGE=text`."
         )
+    if finetuning.variables:
+        finetuning.load(folder / FINETUNED)
+        serve_finetuned(encoder, finetuning, folder)
     heads = {name: _head(config, folder, name, labels[name], encoder.dim) for name in SIGNALS}
     return TextModel(encoder, heads, {n: tuple(labels[n]["labels"]) for n in SIGNALS}, items, config.text.max_tokens)
+
+
+def build_encoder(config: Config) -> tuple[TextEncoder, Finetuning]:
+    """The encoder of a config as it comes, and the method that may train it, hung on it.
+
+    Raises:
+      ConfigError: no such encoder or method, or settings that do not fit.
+    """
+    settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
+    method, hang = choose(FINETUNING, config.text.finetuning, "text.finetuning")
+    encoder = builder(settings)
+    return encoder, hang(method, encoder, config.seed)
+
+
+def serve_finetuned(encoder: TextEncoder, finetuning: Finetuning, folder: Path) -> None:
+    """Folds trained weights in and gives the encoder a fingerprint of its own, so that cached vectors are not mixed up.
+
+    Args:
+      encoder: that `finetuning` hangs on.
+      finetuning: trained, or loaded.
+      folder: the stage's folder, where its weights lie.
+    """
+    finetuning.merge()
+    encoder.fingerprint = fingerprint(encoder.fingerprint.encode(), (folder / FINETUNED).read_bytes())
 
 
 def load_item_vectors(folder: Path) -> ItemVectors:

@@ -1,4 +1,4 @@
-"""The text stage: a frozen encoder, heads on its cached vectors, item vectors. Leaves them in the stage's folder."""
+"""The text stage: heads on the encoder's vectors, the encoder itself where it is fine-tuned, item vectors."""
 
 import logging
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm import data, training
-from tfrec_llm.config import Config, ConfigError, choose
+from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.text.bulk import encode_texts
 from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.encoders import ENCODERS
-from tfrec_llm.text.fit import fit_head, judge_head
+from tfrec_llm.text.fit import calibrate_head, fit_head, judge_head, stage_part
 from tfrec_llm.text.heads import Head, undecided
 from tfrec_llm.text.items import item_vectors
+from tfrec_llm.text.joint import train_jointly
+from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
 from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
 from tfrec_llm.text.weak import weak_agreement
 from tfrec_llm.training import Stage, files
@@ -32,17 +33,24 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     Returns:
       Metric key -> {"value", "ci95", "over", "n", "split"}, also written as `metrics.json`.
     """
-    settings, builder = choose(ENCODERS, config.text.encoder, "text.encoder")
-    encoder = builder(settings)
     tasks = make_tasks(_corpora(config, dataset), dataset.domain, config.text, config.seed)
-    _write_items(item_vectors(encoder, dataset.catalogue, config.text), dataset, stage)
-    vectors, main, heads, figures = _vectors(encoder, tasks, config), main_labels(tasks), {}, {}
+    with training.make_strategy(config.train).scope():
+        encoder, finetuning = build_encoder(config)
+    vectors, main, figures = _vectors(encoder, tasks, config), main_labels(tasks), {}
+    heads = {task.name: fit_head(task, _of(task, vectors), config, stage) for task in tasks}
+    if finetuning.variables:
+        train_jointly(finetuning, heads, tasks, config, stage_part(stage, "joint"))
+        finetuning.save(stage.folder / FINETUNED)
+        figures["text.trained_share"] = _figure(finetuning.share)
+        serve_finetuned(encoder, finetuning, stage.folder)
+        vectors = _vectors(encoder, tasks, config)
+        for task in tasks:
+            calibrate_head(heads[task.name], task, _of(task, vectors))
     for task in tasks:
-        embeddings = np.stack([vectors[text] for text in task.texts])
-        heads[task.name] = fit_head(task, embeddings, config, stage)
-        figures |= judge_head(task, embeddings, heads[task.name], main, config.seed)
+        figures |= judge_head(task, _of(task, vectors), heads[task.name], main, config.seed)
+    _write_items(item_vectors(encoder, dataset.catalogue, config.text), dataset, stage)
     figures |= weak_agreement(tasks, vectors, heads, config.text.corpora)
-    figures["text.trained_share"] = _trained_share(heads, encoder)
+    figures.setdefault("text.trained_share", _figure(_trained_share(heads, encoder)))
     labels = {task.name: {"labels": list(task.labels), "multi_label": task.multi_label} for task in tasks}
     for name in set(TASK_LABELS) - set(heads):
         log.warning("text: no corpus has labels for %s: its head says that all of them are equally likely.", name)
@@ -62,11 +70,19 @@ def _write_items(items: ItemVectors, dataset: Dataset, stage: Stage) -> None:
     training.write_projector(stage.logs, "items", items.text[rows], [dataset.catalogue.titles[row] for row in rows])
 
 
-def _trained_share(heads: dict[str, Head], encoder: TextEncoder) -> dict[str, Any]:
-    """Weights trained, as a share of all weights outside the embedding tables."""
+def _trained_share(heads: dict[str, Head], encoder: TextEncoder) -> float:
+    """Weights trained where the encoder is frozen, as a share of all weights outside the embedding tables."""
     trained = sum(v.shape.num_elements() for head in heads.values() for v in head.trainable_variables)
-    share = trained / (trained + encoder.num_transformer_weights)
-    return {"value": share, "ci95": None, "over": "seeds", "n": 1, "split": "train"}
+    return trained / (trained + encoder.num_transformer_weights)
+
+
+def _figure(value: float) -> dict[str, Any]:
+    return {"value": value, "ci95": None, "over": "seeds", "n": 1, "split": "train"}
+
+
+def _of(task: Task, vectors: dict[str, np.ndarray]) -> np.ndarray:
+    """[R, D] the vectors of a task's texts."""
+    return np.stack([vectors[str(text)] for text in task.texts])
 
 
 def _corpora(config: Config, dataset: Dataset) -> list[Utterances]:
