@@ -1,6 +1,6 @@
-"""Slots: which attributes and prices an utterance names."""
+"""Slots: which attributes and prices an utterance names, and which items have them."""
 
-from tfrec_llm.text.slots.model import SlotModel
-from tfrec_llm.text.slots.train import train_slots
+from tfrec_llm.text.slots.model import SlotModel, inside, split_bounds, with_bounds
+from tfrec_llm.text.slots.stage import item_table, load_slots, write_slots
 
-__all__ = ["SlotModel", "train_slots"]
+__all__ = ["SlotModel", "inside", "item_table", "load_slots", "split_bounds", "with_bounds", "write_slots"]

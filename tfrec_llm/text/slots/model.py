@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import training
@@ -125,8 +124,3 @@ def inside(prices: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
     """
     least, most = bounds[:, :1], bounds[:, 1:]
     return ((least <= 0) | (prices >= least - 0.01)) & ((most <= 0) | (prices <= most + 0.01))
-
-
-def padded_prices(prices: np.ndarray) -> tf.Variable:
-    """Prices [N+2] as a variable of the graph."""
-    return tf.Variable(np.asarray(prices, np.float32), trainable=False, name="prices")

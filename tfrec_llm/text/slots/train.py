@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -37,6 +38,7 @@ def train_slots(
       words: f1 of spans (kind, first and last token all right), accuracy of price bounds, micro F1 of values.
     """
     settings, domain = config.text.slots, dataset.domain
+    config = _unweighted(config)
     pieces = getattr(encoder.tokenizer, "pieces", None)
     values = frequent_values(dataset.catalogue, domain.utterance_attributes, settings.least_items, settings.most_values)
     kinds = (*values, *(PRICE_KINDS if any(domain.prices.values()) else ()))
@@ -104,6 +106,12 @@ def _tags(encoder: TextEncoder, text: str, spans: Sequence, ids: np.ndarray, kin
     prefix = encoder.prefix("query")
     places = token_places(prefix + text, [encoder.tokenizer.pieces[i] for i in ids]) - len(prefix)
     return tags_of(places, spans, kinds)
+
+
+def _unweighted(config: Config) -> Config:
+    """Most tokens are outside and most values are not named: weights by rarity would find spans everywhere."""
+    regularise = replace(config.text.regularise, class_weights=False)
+    return replace(config, text=replace(config.text, regularise=regularise))
 
 
 def _tag_names(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,62 @@
+"""What the text stage leaves of slots and of the items' attributes, and how the later stages read it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tfrec_llm.config import Config
+from tfrec_llm.data.slots import frequent_values
+from tfrec_llm.text.attributes import PRICE_BAND, ItemAttributes, item_attributes
+from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.slots.judge import Figures
+from tfrec_llm.text.slots.model import PRICE, SlotModel
+from tfrec_llm.text.slots.train import train_slots
+from tfrec_llm.training import Stage
+from tfrec_llm.types import Dataset
+
+FOLDER = "slots"
+
+
+def write_slots(encoder: TextEncoder, dataset: Dataset, config: Config, stage: Stage) -> Figures:
+    """Trains what hears attributes and prices, and what predicts the attributes that items lack.
+
+    Args:
+      encoder: as it will be served.
+      dataset: domain and catalogue.
+      config: sections text and train, and the seed.
+      stage: `item_attributes.*` and the folder `slots` are left in its folder; nothing where `text.slots.rows` is 0.
+
+    Returns:
+      Figures `text.slots.*` and `text.items.*`.
+    """
+    settings = config.text.slots
+    if not settings.rows:
+        return {}
+    names = dataset.domain.utterance_attributes
+    values = frequent_values(dataset.catalogue, names, settings.least_items, settings.most_values)
+    attributes, figures = item_attributes(encoder, dataset.catalogue, values, config, stage)
+    attributes.save(stage.folder)
+    model, heard = train_slots(encoder, dataset, config, stage)
+    if model is not None:
+        (stage.folder / FOLDER).mkdir(exist_ok=True)
+        model.save(stage.folder / FOLDER)
+    return figures | heard
+
+
+def load_slots(folder: Path, encoder: TextEncoder, hidden: int) -> tuple[SlotModel | None, ItemAttributes | None]:
+    """What `write_slots` left, None where it left nothing.
+
+    Args:
+      folder: the text stage's.
+      encoder: for its width and the pieces of its tokenizer.
+      hidden: width of the heads' hidden layer.
+    """
+    if not (folder / FOLDER).exists():
+        return None, None
+    model = SlotModel.load(folder / FOLDER, encoder.dim, hidden, encoder.tokenizer.pieces)
+    return model, ItemAttributes.load(folder)
+
+
+def item_table(model: SlotModel, attributes: ItemAttributes) -> np.ndarray:
+    """[N+2, V] how much each item has of what `SlotModel.named` hears; times it, how well items fit an utterance."""
+    return attributes.columns([(PRICE_BAND if name == PRICE else name, value) for name, value in model.names])
