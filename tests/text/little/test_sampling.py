@@ -1,0 +1,29 @@
+"""A few rows of each label."""
+
+import numpy as np
+
+from tfrec_llm.text.little.sampling import few_rows
+from tfrec_llm.text.tasks import Task
+
+
+def make(targets, split):
+    texts = np.array([f"text {i}" for i in range(len(split))])
+    return Task("intent", "intent", ("a", "b", "c"), texts, targets, np.array(split), np.full(len(split), "own"))
+
+
+def test_so_many_of_each_label_all_test_rows_and_no_validation():
+    targets = np.array([0] * 10 + [1] * 10 + [2] * 2 + [0, 1, 2], np.int32)
+    task = make(targets, ["train"] * 22 + ["test", "validation", "test"])
+    few = few_rows(task, 3, 1)
+    assert np.bincount(few.targets[few.split == "train"]).tolist() == [3, 3, 2]
+    assert few.texts[few.split == "test"].tolist() == ["text 22", "text 24"]
+    assert "validation" not in few.split
+    assert few_rows(task, 3, 1).texts.tolist() == few.texts.tolist()
+    assert few_rows(task, 3, 2).texts.tolist() != few.texts.tolist()
+    assert few_rows(task, 0, 1) is task
+
+
+def test_a_row_counts_for_each_label_that_it_has():
+    targets = np.array([[1, 1, 0]] * 4 + [[0, 0, 1]] * 4, bool)
+    few = few_rows(make(targets, ["train"] * 8), 2, 1)
+    assert few.targets.sum(0).tolist() == [2, 2, 2]
