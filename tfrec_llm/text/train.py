@@ -1,6 +1,8 @@
 """The text stage: heads on the encoder's vectors, the encoder itself where it is fine-tuned, item vectors."""
 
+import functools
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,19 @@ import numpy as np
 from tfrec_llm import data, training
 from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.text.bulk import encode_texts
+from tfrec_llm.text.copies import with_copies
 from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.fit import calibrate_head, fit_head, judge_head, stage_part
+from tfrec_llm.text.finetuning import Finetuning
+from tfrec_llm.text.fit import calibrate_head, fit_head, stage_part
 from tfrec_llm.text.heads import Head, undecided
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.joint import train_jointly
+from tfrec_llm.text.judging import judge_head
+from tfrec_llm.text.little.sampling import few_rows
+from tfrec_llm.text.little.steps import learn_from_unlabelled, list_to_label, prepare_encoder, unlabelled_texts
 from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
+from tfrec_llm.text.robust import robustness_figures
+from tfrec_llm.text.slots import write_slots
 from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
 from tfrec_llm.text.weak import weak_agreement
 from tfrec_llm.training import Stage, files
@@ -33,22 +42,22 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     Returns:
       Metric key -> {"value", "ci95", "over", "n", "split"}, also written as `metrics.json`.
     """
-    tasks = make_tasks(_corpora(config, dataset), dataset.domain, config.text, config.seed)
+    text, unlabelled = config.text, unlabelled_texts(config)
+    made = make_tasks(_corpora(config, dataset), dataset.domain, text, config.seed)
+    tasks = [few_rows(task, text.little.examples_per_label, config.seed) for task in made]
     with training.make_strategy(config.train).scope():
         encoder, finetuning = build_encoder(config)
-    vectors, main, figures = _vectors(encoder, tasks, config), main_labels(tasks), {}
-    heads = {task.name: fit_head(task, _of(task, vectors), config, stage) for task in tasks}
+    encode, main, figures = functools.partial(_encode, encoder, config), main_labels(tasks), {}
+    heads = _learn(finetuning, tasks, unlabelled, config, stage)
     if finetuning.variables:
-        train_jointly(finetuning, heads, tasks, config, stage_part(stage, "joint"))
-        finetuning.save(stage.folder / FINETUNED)
         figures["text.trained_share"] = _figure(finetuning.share)
-        serve_finetuned(encoder, finetuning, stage.folder)
-        vectors = _vectors(encoder, tasks, config)
-        for task in tasks:
-            calibrate_head(heads[task.name], task, _of(task, vectors))
+    vectors = _vectors(encode, tasks)
     for task in tasks:
         figures |= judge_head(task, _of(task, vectors), heads[task.name], main, config.seed)
+    figures |= robustness_figures(tasks, heads, encode, main, config.seed) if text.robustness else {}
+    list_to_label(tasks, heads, unlabelled, encode, config, stage)
     _write_items(item_vectors(encoder, dataset.catalogue, config.text), dataset, stage)
+    figures |= write_slots(encoder, dataset, config, stage)
     figures |= weak_agreement(tasks, vectors, heads, config.text.corpora)
     figures.setdefault("text.trained_share", _figure(_trained_share(heads, encoder)))
     labels = {task.name: {"labels": list(task.labels), "multi_label": task.multi_label} for task in tasks}
@@ -62,6 +71,28 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     files.write_json(stage.folder / "labels.json", labels)
     files.write_json(stage.folder / "metrics.json", figures)
     return figures
+
+
+def _learn(
+    finetuning: Finetuning, tasks: list[Task], unlabelled: list[str], config: Config, stage: Stage
+) -> dict[str, Head]:
+    """Encoder, in place, and heads, by what the config switches on: contrast, heads, both together, self-training."""
+    encoder, encode = finetuning.encoder, functools.partial(_encode, finetuning.encoder, config)
+    plain, joint = encoder.fingerprint, bool(finetuning.variables) and config.text.little.few_shot == "none"
+    prepare_encoder(finetuning, tasks, unlabelled, config, stage)
+    rows = tasks if joint else [with_copies(task, config) for task in tasks]
+    vectors = _vectors(encode, rows)
+    heads = {task.name: fit_head(task, _of(task, vectors), config, stage) for task in rows}
+    if joint:
+        train_jointly(finetuning, heads, tasks, config, stage_part(stage, "joint"))
+    if finetuning.variables:
+        finetuning.save(stage.folder / FINETUNED)
+        encoder.fingerprint = plain
+        serve_finetuned(encoder, finetuning, stage.folder)
+        vectors = _vectors(encode, tasks)
+        for task in tasks:
+            calibrate_head(heads[task.name], task, _of(task, vectors))
+    return learn_from_unlabelled(tasks, heads, unlabelled, encode, config, stage)
 
 
 def _write_items(items: ItemVectors, dataset: Dataset, stage: Stage) -> None:
@@ -95,9 +126,13 @@ def _corpora(config: Config, dataset: Dataset) -> list[Utterances]:
     return [*corpora, data.read_utterances(config.data)] if config.data.utterances else corpora
 
 
-def _vectors(encoder: TextEncoder, tasks: list[Task], config: Config) -> dict[str, np.ndarray]:
+def _vectors(encode: Callable[[list[str]], np.ndarray], tasks: list[Task]) -> dict[str, np.ndarray]:
     """Every distinct text of the tasks -> its vector."""
     texts = sorted({str(text) for task in tasks for text in task.texts})
+    return dict(zip(texts, encode(texts), strict=True))
+
+
+def _encode(encoder: TextEncoder, config: Config, texts: Sequence[str]) -> np.ndarray:
+    """[R, D] vectors of texts as the encoder is now."""
     text = config.text
-    encoded = encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision)
-    return dict(zip(texts, encoded, strict=True))
+    return encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision)
