@@ -1,0 +1,88 @@
+"""The whole text stage with the switches of little data, on the tiny encoder."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tfrec_llm import config, data, text, training
+from tfrec_llm.data.augmentation import edits, robustness, word_lists
+from tfrec_llm.text.little.steps import unlabelled_texts
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Run folder and figures: ten rows of a label, contrast, self-training, robustness and the list, all at once."""
+    folder = tmp_path_factory.mktemp("little")
+    with open(folder / "labels.csv", "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "intent"])
+        rows.writerows([f"please {word} {i}", word] for i in range(60) for word in ("aaaa", "zzzz"))
+    free = [f"well {word} {i}" for i in range(40) for word in ("aaaa", "zzzz", "azaz")]
+    (folder / "free.csv").write_text("text\n" + "\n".join(free) + "\n", encoding="utf-8")
+    little = config.Little(
+        examples_per_label=10,
+        few_shot="supcon",
+        few_shot_steps=24,
+        batch_size=8,
+        self_training=1,
+        unlabelled=str(folder / "free.csv"),
+        to_label=7,
+    )
+    settings = config.Config(
+        data=config.Data(source="synthetic", synthetic_users=60, utterances=str(folder / "labels.csv")),
+        train=config.Train(precision="float32", xla="off"),
+        text=config.Text(
+            encoder=config.Component("tiny"),
+            finetuning=config.Component("lora"),
+            corpora=(),
+            domain_rows=60,
+            epochs=6,
+            hidden=0,
+            dropout=0.0,
+            robustness=True,
+            little=little,
+            augment=config.Augment(noise=0.3, copies=1),
+            slots=config.Slots(rows=0, predict=False),
+        ),
+    )
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TFREC_LLM_CACHE", str(folder / "cache"))
+    patch.setattr(
+        edits, "synonym_list", lambda language, use, wordnet="": word_lists.make_list({"please": ("kindly",)})
+    )
+    patch.setattr(robustness, "homophones", dict)
+    dataset, figures = data.load_dataset(settings.data, settings.seed), {}
+    training.run_stage(folder / "run", "text", {}, lambda stage: figures.update(text.train(settings, dataset, stage)))
+    yield settings, folder / "run" / "text", figures
+    patch.undo()
+
+
+def test_figures_of_spoilt_texts_stand_beside_the_plain_ones(trained):
+    _, folder, figures = trained
+    assert {"text.files.typos_accuracy", "text.files.synonyms_accuracy", "text.files.accuracy"} <= set(figures)
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == figures
+    assert figures["text.files.accuracy"]["value"] > 0.9  # the two words share no character
+
+
+def test_texts_to_label_are_listed_with_guesses(trained):
+    settings, folder, _ = trained
+    with open(folder / "to_label.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["text"] for row in rows}) == len(rows) == 7
+    assert {row["text"] for row in rows} <= set(unlabelled_texts(settings))
+    assert {row["guess_intent_files"] for row in rows} <= {"aaaa", "zzzz"}
+
+
+def test_the_trained_encoder_is_read_again(trained):
+    settings, folder, _ = trained
+    model = text.load(settings, folder)
+    assert np.isfinite(model.encoder.encode(*model.encoder.tokenize(["please aaaa 1"])).numpy()).all()
+    assert (folder / "finetuned.npz").exists()
+
+
+def test_a_switch_without_texts_is_refused():
+    settings = config.Config(text=config.Text(little=config.Little(to_label=5)))
+    with pytest.raises(config.ConfigError, match=r"to_label.*set text.little.unlabelled"):
+        unlabelled_texts(settings)
