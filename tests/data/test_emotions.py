@@ -71,6 +71,12 @@ def test_all_names_are_emotions_of_the_domains_too():
         ("happy, happy and sad", "joy"),
         ("grim and sad", "sadness"),  # 1.5 votes against .5
         ("unhappy", None),
+        ("sad and very happy", "joy"),  # a stressed word counts twice
+        ("sad and a bit happy", "sadness"),  # a weakened one half
+        ("not really so very happy", None),  # words of degree do not lengthen the way
+        ("not only happy", "joy"),
+        ("no doubt happy", "joy"),
+        ("never without happy people", "joy"),  # two negations
         ("", None),
     ],
 )
@@ -88,6 +94,15 @@ def test_english_weak_labels(text, expected):
         ("他伤心欲绝", "fear"),  # the longest word wins
         ("伤心又开心", None),
         ("没有字", None),
+        ("非常开心", "joy"),  # the first character alone would be a negation
+        ("特别开心", "joy"),
+        ("我不是很开心", None),
+        ("没有那么开心", None),
+        ("不仅开心", "joy"),
+        ("不得不开心", "joy"),  # two negations
+        ("伤心，但是非常开心", "joy"),
+        ("伤心，有点开心", "sadness"),
+        ("不好。开心", "joy"),  # a negation ends with its clause
         ("", None),
     ],
 )
