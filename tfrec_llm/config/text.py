@@ -105,6 +105,12 @@ class Text:
         choices=("auto", "float32", "bfloat16"),
     )
     domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
+    weak_rows: int = setting(
+        4000,
+        "reviews and posts that emotion words label for the emotion head at most; 0 = none; "
+        "none either where your own file labels the domain's emotions",
+        low=0,
+    )
     epochs: int = setting(40, "passes over the head's rows at most", low=1)
     learning_rate: float = setting(1e-3, "step size of the heads", low=1e-8, high=10)
     joint_epochs: int = setting(3, "passes at most in which a fine-tuned encoder and its heads are trained", low=1)

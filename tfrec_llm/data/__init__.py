@@ -11,6 +11,7 @@ _PLACES = {
     "DATASETS": "datasets",
     "EMOTIONS": "emotions",
     "SENTIMENTS": "texts",
+    "SENTIMENT_OF": "emotions",
     "SourceError": "archives",
     "cache_dir": "archives",
     "domain_names": "domains",

@@ -24,7 +24,7 @@ from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
 from tfrec_llm.text.robust import robustness_figures
 from tfrec_llm.text.slots import write_slots
 from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
-from tfrec_llm.text.weak import weak_agreement
+from tfrec_llm.text.weak import weak_agreement, with_weak_rows
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import Dataset, ItemVectors, Utterances
 
@@ -44,7 +44,8 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     """
     text, unlabelled = config.text, unlabelled_texts(config)
     made = make_tasks(_corpora(config, dataset), dataset.domain, text, config.seed)
-    tasks = [few_rows(task, text.little.examples_per_label, config.seed) for task in made]
+    few = [few_rows(task, text.little.examples_per_label, config.seed) for task in made]
+    tasks = with_weak_rows(few, text, config.seed)
     with training.make_strategy(config.train).scope():
         encoder, finetuning = build_encoder(config)
     encode, main, figures = functools.partial(_encode, encoder, config), main_labels(tasks), {}

@@ -1,17 +1,66 @@
-"""How far the emotion head and a list of emotion words agree on real texts. Agreement of two guesses, not accuracy."""
+"""Real texts for the emotion head, labelled by emotion words, and how far head and words agree on held-out texts.
+
+No corpus at hand has sentences with emotions. Words label reviews and posts instead, and a label is believed only
+where the sentiment that people gave the text fits it. Such rows are trained on, never judged on: what is reported is
+how often two sources agree, which is not accuracy.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import data
+from tfrec_llm.config import Text
 from tfrec_llm.data.texts import language_of
 from tfrec_llm.text.heads import Head
-from tfrec_llm.text.tasks import Task
+from tfrec_llm.text.tasks import DOMAIN, Task
 
 KEY = "text.emotion_weak.agreement"
+WEAK = "emotion_weak"  # the corpus that such rows belong to
+
+
+def with_weak_rows(tasks: Sequence[Task], settings: Text, seed: int) -> list[Task]:
+    """The tasks, with training and validation rows for "emotion" from the texts of "sentiment".
+
+    Args:
+      tasks: "sentiment" has texts and what people felt in them.
+      settings: `weak_rows`, so many of them at most; and `corpora`, whose texts are taken.
+      seed: which rows are kept.
+
+    Returns:
+      The same tasks where there is nothing to add, or where a file of the user's labels the domain's emotions itself.
+    """
+    by_name = {task.name: task for task in tasks}
+    if not settings.weak_rows or "emotion" not in by_name or "sentiment" not in by_name:
+        return list(tasks)
+    emotion, reviews = by_name["emotion"], by_name["sentiment"]
+    if set(emotion.corpus) - {DOMAIN}:
+        return list(tasks)
+    rows = np.flatnonzero((reviews.split != "test") & np.isin(reviews.corpus, list(settings.corpora)))
+    names = _named(reviews.texts[rows].tolist())
+    felt = [reviews.labels[target] for target in reviews.targets[rows]]
+    names = [_agreed(name, sentiment) for name, sentiment in zip(names, felt, strict=True)]
+    kept = np.flatnonzero([name in emotion.labels for name in names])
+    kept = np.sort(np.random.default_rng(seed).permutation(kept)[: settings.weak_rows])
+    targets = np.array([emotion.labels.index(names[place]) for place in kept], emotion.targets.dtype)
+    added = replace(
+        emotion,
+        texts=np.concatenate([emotion.texts, reviews.texts[rows[kept]]]),
+        targets=np.concatenate([emotion.targets, targets]),
+        split=np.concatenate([emotion.split, reviews.split[rows[kept]]]),
+        corpus=np.concatenate([emotion.corpus, np.full(len(kept), WEAK)]),
+    )
+    return [added if task is emotion else task for task in tasks]
+
+
+def _agreed(name: str, sentiment: str) -> str:
+    """The emotion that words name, "" where the sentiment does not fit; a neutral text without words is neutral."""
+    if not name:
+        return "neutral" if sentiment == "neutral" else ""
+    return name if data.SENTIMENT_OF.get(name, sentiment) == sentiment else ""
 
 
 def weak_agreement(
