@@ -71,6 +71,11 @@ def test_no_phrase_stands_in_two_lists_so_that_training_and_test_can_be_kept_apa
         assert [phrase for phrase, count in counts.items() if count > 1] == []
 
 
+def test_prices_can_be_named_where_items_have_them():
+    for language in LANGUAGES:
+        assert set(load_domain("retail").prices[language]) == {"low", "high", "below", "above", "between"}
+
+
 def test_requests_have_templates_for_every_attribute(domain):
     for language in LANGUAGES:
         templates = [t for intent in domain.requests for t in domain.templates[language][intent]]
@@ -116,6 +121,9 @@ def test_a_users_own_file(tmp_path):
         ("joy = [", "grief = [", "grief"),
         ('"neutral", "joy"', '"joy"', "'neutral' among them"),
         ('requests = ["find"]', 'requests = ["seek"]', "requests.*seek"),
+        ("[words.en]", '[prices.en]\nbelow = ["under {amount}", "under"]\n[words.en]', "prices.en.below.*{amount}"),
+        ("[words.en]", '[prices.en]\nfree = ["gratis", "free"]\n[words.en]', "kinds of price phrases"),
+        ("[words.en]", '[intent_map.snips]\nPlayMusic = "sing"\n[words.en]', "intent_map.snips.*sing"),
         ('name = "books"', 'name = "books', "expected TOML"),
     ],
 )

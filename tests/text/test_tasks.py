@@ -43,6 +43,44 @@ def test_the_domains_labels_keep_the_domains_order(domain):
         assert domain.intents[target] == reversed_names[int(text.split()[1])]
 
 
+def test_what_another_corpus_says_trains_the_served_intents_by_the_domains_map(domain):
+    names = ("AddToPlaylist", "PlayMusic", "RateBook")
+    own = corpus("domain", 8, labels={"intent": domain.intents}, intent=np.arange(8, dtype=np.int32))
+    snips = corpus("snips", 9, labels={"intent": names}, intent=np.arange(9, dtype=np.int32) % 3)
+    tasks = by_name(make_tasks([own, snips], domain, limits(100, 100), 1))
+    assert tasks["intent_snips"].labels == names
+    assert len(tasks["intent_snips"].texts) == 9
+    served = tasks["intent"]
+    assert served.labels == domain.intents
+    rows = served.corpus == "snips_served"
+    found = dict(zip(served.texts[rows].tolist(), (domain.intents[t] for t in served.targets[rows]), strict=True))
+    assert found == {f"snips {i}": ("play", "rate")[i % 3 - 1] for i in range(9) if i % 3}
+
+
+def test_a_multi_label_row_is_translated_where_it_has_one_label(domain):
+    targets = np.array([[True, False], [True, True], [False, True], [False, False]])
+    acts = corpus("multiwoz", 4, labels={"intent": ("general-thank", "Hotel-Inform")}, intent=targets)
+    served = by_name(make_tasks([acts], domain, limits(100, 100), 1))["intent"]
+    assert (served.texts.tolist(), served.targets.tolist()) == (["multiwoz 0"], [domain.intents.index("thanks")])
+
+
+def test_a_users_labels_are_served_beside_the_domains(domain):
+    files = corpus("files", 40, labels={"intent": ("gift", "play")}, intent=np.arange(40, dtype=np.int32) % 2)
+    tasks = by_name(make_tasks([files], domain, limits(100, 100), 1))
+    assert tasks["intent_files"].labels == ("gift", "play")
+    assert tasks["intent"].labels == (*domain.intents, "gift")
+    numbers = {domain.intents.index("play"), len(domain.intents)}
+    assert set(tasks["intent"].targets.tolist()) == numbers
+
+
+def test_other_corpora_do_not_drown_the_domains_sentences(domain):
+    splits = ["train"] * 60 + ["validation"] * 20 + ["test"] * 20
+    snips = corpus("snips", 100, splits, labels={"intent": ("PlayMusic", "RateBook")}, intent=np.arange(100) % 2)
+    settings = Text(max_rows=100, max_test_rows=100, rows={}, domain_rows=10)
+    task = by_name(make_tasks([snips], domain, settings, 1))["intent"]
+    assert [int((task.split == name).sum()) for name in ("train", "validation", "test")] == [10, 20, 20]
+
+
 def test_sentiments_are_merged_and_the_domains_come_from_emotions(domain):
     names = ("neutral", "joy", "anger", "surprise")
     emotions = np.array([0, 1, 2, 3, -1], np.int32)

@@ -15,7 +15,7 @@ from tfrec_llm.config.sections import (
     Train,
     load,
 )
-from tfrec_llm.config.text import Augment, Little, Regularise
+from tfrec_llm.config.text import Augment, Little, Regularise, Slots
 
 __all__ = [
     "Augment",
@@ -32,6 +32,7 @@ __all__ = [
     "Regularise",
     "Retrieval",
     "Simulate",
+    "Slots",
     "Text",
     "Train",
     "build",

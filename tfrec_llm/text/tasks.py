@@ -1,7 +1,7 @@
 """Labelled corpora -> what each head learns: texts, targets and splits in one label space."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from tfrec_llm.data.texts import SENTIMENTS
 from tfrec_llm.types import Domain, Utterances
 
 DOMAIN = "domain"  # corpus made from the domain's templates
+FILES = "files"  # corpus of the user's own labels
+SERVED = "_served"  # after a corpus' name: its rows that train the served intents
 TASK_LABELS = ("intent", "sentiment", "emotion")
 FEELS = {"joy": "positive", "love": "positive", "neutral": "neutral"} | dict.fromkeys(
     ("anger", "sadness", "fear", "disgust"), "negative"
@@ -43,8 +45,10 @@ def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, se
     """What is learnt from the corpora.
 
     The domain's own sentences give "intent" and "emotion" in the domain's order of labels, and sentiments by their
-    emotions; every corpus with negative, neutral or positive sentiments goes into "sentiment"; a corpus with other
-    labels gets heads of its own.
+    emotions; every corpus with negative, neutral or positive sentiments goes into "sentiment", every one whose emotions
+    are all of the domain's into "emotion"; a corpus with other labels gets heads of its own. Rows whose intent the
+    domain's `intent_map` translates train "intent" too, as corpus "<corpus>_served", at most `domain_rows` of them; so do all intents of the user's own file, and those that the
+    domain does not know are added to the labels that are served.
 
     Args:
       corpora: labelled texts, the domain's among them as corpus "domain".
@@ -53,22 +57,62 @@ def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, se
       seed: which rows are kept, and which of the training rows validate where a corpus has no validation rows.
     """
     parts: dict[str, list[Task]] = {}
+    served = served_intents(corpora, domain)
     for number, corpus in enumerate(corpora):
         split = _with_validation(corpus.split, np.random.default_rng([seed, number, 0]))
         most = settings.rows.get(corpus.corpus, settings.max_rows)
         keep = _sample(split, most, settings.max_test_rows, np.random.default_rng([seed, number, 1]))
-        for task in _parts(corpus, domain, split, keep):
-            parts.setdefault(task.name, []).append(task)
+        for task in (*_parts(corpus, domain, split, keep, served), *_mapped(corpus, domain, split, keep, served)):
+            limited = _limited(task, settings.domain_rows, np.random.default_rng([seed, number, 2]))
+            parts.setdefault(task.name, []).append(limited)
     return [_joined(tasks) for tasks in parts.values()]
 
 
-def _parts(corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndarray) -> Iterator[Task]:
+def served_intents(corpora: Sequence[Utterances], domain: Domain) -> tuple[str, ...]:
+    """The domain's intents, and after them those that the user's own file adds."""
+    added = [n for corpus in corpora if corpus.corpus == FILES for n in corpus.labels.get("intent", ())]
+    return (*domain.intents, *(name for name in dict.fromkeys(added) if name not in domain.intents))
+
+
+def _mapped(
+    corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndarray, served: tuple[str, ...]
+) -> Iterator[Task]:
+    """The rows of another corpus whose intent means one of the served ones; several at once mean none."""
+    names = corpus.labels.get("intent", ())
+    meaning = {name: name for name in names} if corpus.corpus == FILES else domain.intent_map.get(corpus.corpus, {})
+    if corpus.corpus == DOMAIN or corpus.intent is None or not meaning:
+        return
+    table = np.array([served.index(meaning[name]) if name in meaning else -1 for name in names] + [-1], np.int32)
+    own = corpus.intent
+    if own.ndim == 2:
+        own = np.where(own.sum(axis=1) == 1, own.argmax(axis=1), -1)
+    targets = table[own]
+    rows = keep[targets[keep] >= 0]
+    if len(rows):
+        place = np.full(len(rows), corpus.corpus + SERVED)
+        yield Task("intent", "intent", served, corpus.texts[rows], targets[rows], split[rows], place)
+
+
+def _limited(task: Task, most: int, draw: np.random.Generator) -> Task:
+    """A task of rows from another corpus with so many training rows at most, so that they do not drown the domain's."""
+    train = np.flatnonzero(task.split == "train")
+    if not str(task.corpus[0]).endswith(SERVED) or len(train) <= most:
+        return task
+    left_out = draw.choice(train, len(train) - most, replace=False)
+    kept = np.setdiff1d(np.arange(len(task.split)), left_out)
+    columns = {name: getattr(task, name)[kept] for name in ("texts", "targets", "split", "corpus")}
+    return replace(task, **columns)
+
+
+def _parts(
+    corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndarray, served: tuple[str, ...]
+) -> Iterator[Task]:
     for label in TASK_LABELS:
         names, targets = _labelled(corpus, label)
         if targets is None:
             continue
-        shared = shared_labels(label, domain)
-        own = corpus.corpus == DOMAIN or (label == "sentiment" and set(names) <= set(shared))
+        shared = served if label == "intent" else shared_labels(label, domain)
+        own = corpus.corpus == DOMAIN or (label != "intent" and set(names) <= set(shared))
         labels = shared if own else names
         targets = _renumbered(targets, names, labels)
         rows = keep[targets[keep].any(1) if targets.ndim == 2 else targets[keep] >= 0]

@@ -23,22 +23,19 @@ def token_places(text: str, pieces: Sequence[str]) -> np.ndarray:
       [L, 2] int32 first character and one past the last; both equal where a token covers none.
     """
     stream, origin = _folded(text)
-    places, waiting, at = np.zeros((len(pieces), 2), np.int32), [], 0
-    for token, piece in enumerate([*pieces, None]):
+    places, at = np.zeros((len(pieces), 2), np.int32), 0
+    waiting: list[tuple[int, int]] = []  # tokens without a place yet, and whether they cover anything
+    for token, piece in enumerate([*pieces, None]):  # the end is found behind all
         shown = "" if piece is None else _folded(piece.replace("▁", ""))[0]
-        if piece is not None and not shown:
-            if piece == "":
-                waiting.append(token)
-            else:
-                places[token] = _range(origin, at, at, len(text))
-            continue
-        found = len(stream) if piece is None else stream.find(shown, at, at + len(shown) + LOOK_AHEAD * bool(waiting))
+        ahead = LOOK_AHEAD if any(weight for _, weight in waiting) else 0
+        found = len(stream) if piece is None else stream.find(shown, at, at + len(shown) + ahead) if shown else -1
         if found < 0:
-            waiting.append(token)
+            waiting.append((token, int(shown != "" or piece == "")))
             continue
-        bounds = np.linspace(at, found, len(waiting) + 1).round().astype(int) if waiting else []
-        for place, one in enumerate(waiting):
-            places[one] = _range(origin, bounds[place], bounds[place + 1], len(text))
+        shares = np.cumsum([0] + [weight for _, weight in waiting])
+        edges = at + np.round((found - at) * shares / max(shares[-1], 1)).astype(int)
+        for place, (one, _) in enumerate(waiting):
+            places[one] = _range(origin, edges[place], edges[place + 1], len(text))
         waiting, at = [], found + len(shown)
         if piece is not None:
             places[token] = _range(origin, found, at, len(text))

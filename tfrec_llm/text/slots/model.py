@@ -109,7 +109,7 @@ def split_bounds(embedding: tf.Tensor, dim: int) -> tuple[tf.Tensor, tf.Tensor]:
     """[B, D] or [B, D + 2] -> the embedding [B, D] and the bounds [B, 2], 0 where none came with it."""
     padded = tf.pad(embedding, [[0, 0], [0, NUM_BOUNDS]])[:, : dim + NUM_BOUNDS]
     bounds = tf.math.expm1(padded[:, dim:] / BOUND_SCALE)
-    return padded[:, :dim], tf.where(bounds > 1e-3, bounds, 0.0)
+    return tf.ensure_shape(padded[:, :dim], [None, dim]), tf.where(bounds > 1e-3, bounds, 0.0)
 
 
 def inside(prices: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
