@@ -1,6 +1,7 @@
 """Sentences with known spans: the spans are where they say, and the two sides share no phrase."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_spans_say_what_stands_there(said, dataset):
     kinds = set()
     for text, spans in zip(said.texts, said.spans, strict=True):
         assert [s.begin for s in spans] == sorted(s.begin for s in spans)
-        for one, two in zip(spans, spans[1:], strict=False):
+        for one, two in itertools.pairwise(spans):
             assert one.end <= two.begin
         for span in spans:
             part = text[span.begin : span.end]
