@@ -220,3 +220,11 @@ def test_a_failed_export_leaves_no_version_and_no_remains(recommender, tmp_path,
     with pytest.raises(OSError, match="No space left"):
         serving.export(recommender, tmp_path, configs.Export(max_history=50))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_outside_the_graph_is_refused_and_nothing_is_written(recommender, tmp_path, monkeypatch):
+    tokenizer = recommender.path.text.encoder.tokenizer
+    monkeypatch.setattr(tokenizer, "export_obstacle", "it is Python", raising=False)
+    with pytest.raises(ValueError, match="expected an encoder of TensorFlow operations alone, got another: it is Pyth"):
+        serving.export(recommender, tmp_path, configs.Export())
+    assert list(tmp_path.iterdir()) == []

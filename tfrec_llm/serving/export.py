@@ -48,9 +48,12 @@ def export(recommender: Recommender, folder: Path, settings: Export) -> Path:
       The version's folder. It appears under its name only when all of it is on disk.
 
     Raises:
-      ValueError: the graph is larger than 64 MB (constants that should be variables).
+      ValueError: the encoder cannot be in a SavedModel, or the graph is larger than 64 MB (constants that should be
+        variables).
       OSError: the disk is full; earlier versions are left as they were.
     """
+    if obstacle := recommender.path.text.encoder.export_obstacle:
+        raise ValueError(f"export: expected an encoder of TensorFlow operations alone, got another: {obstacle}.")
     version = newest_version(folder) + 1
     recommender.version = str(version)
     partial = folder / f".{version}.partial"
@@ -74,11 +77,10 @@ def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable
       settings: widths T, A, X of the fixed inputs.
     """
     request, spec = _request_spec(settings), tf.TensorSpec
-    dim = recommender.path.text.dim
     utterance = spec([None], tf.string, "utterance")
     text = {"ids": spec([None, None], tf.int32, "ids"), "mask": spec([None, None], tf.bool, "mask")}
     vector = {
-        "embedding": spec([None, dim], tf.float32, "embedding"),
+        "embedding": spec([None, None], tf.float32, "embedding"),  # D, or D + 2 as encode_text gives it
         "has_text": spec([None], tf.bool, "has_text"),
     }
 
@@ -93,7 +95,7 @@ def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable
         return {"ids": ids, "mask": mask}
 
     def encode_text(ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        return {"embedding": tf.cast(recommender.path.text.encode(ids, mask), tf.float32)}
+        return {"embedding": tf.cast(recommender.path.text.encode_request(ids, mask), tf.float32)}
 
     return {
         "serving_default": tf.function(serve).get_concrete_function(utterance=utterance, **request),

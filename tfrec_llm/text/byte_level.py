@@ -1,12 +1,15 @@
-"""Byte-level BPE of GPT-2 and RoBERTa, through `transformers`: outside the graph, so for training and item vectors."""
+"""Byte-level BPE of GPT-2 and RoBERTa: outside the graph, so for training and item vectors, not for serving."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from transformers import GPT2TokenizerFast
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
+
+log = logging.getLogger(__name__)
 
 LONGEST = 128  # characters of the longest token: runs of spaces and of dashes are single tokens
 BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
@@ -18,31 +21,31 @@ OBSTACLE = (
 
 
 class ByteLevel:
-    """Strings to ids through Python.
+    """Strings to ids through Python, ids as `GPT2TokenizerFast` gives them.
 
     Args:
-      tokenizer: of `transformers`.
+      tokenizer: that which the fast tokenizers of `transformers` hold.
       edge: ids that begin and end a text.
       pad: id of padding.
     """
 
     export_obstacle = OBSTACLE
 
-    def __init__(self, tokenizer: GPT2TokenizerFast, edge: tuple[int, int], pad: int):
+    def __init__(self, tokenizer: Tokenizer, edge: tuple[int, int], pad: int):
         self._tokenizer, self._edge, self._pad = tokenizer, edge, pad
-        words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        special = set(tokenizer.all_special_ids)
-        self.pieces = np.array(["▁" if i in special else _text(word) for i, word in enumerate(words)], object)
+        words = [tokenizer.id_to_token(i) or "" for i in range(max(tokenizer.get_vocab().values()) + 1)]
+        self.pieces = np.array([_text(word) for word in words], object)
+        self.pieces[[*edge, pad]] = "▁"
 
     @classmethod
     def read(cls, folder: Path) -> "ByteLevel":
         """The tokenizer of a checkpoint's folder, with tokenizer.json, or vocab.json and merges.txt.
 
         Raises:
-          ValueError: the files are damaged, or name no token that ends a text.
+          ValueError: the files are missing or damaged, of another kind, or name no token that ends a text.
         """
         try:
-            tokenizer = GPT2TokenizerFast.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = _read(folder)
         except Exception as error:  # the library raises bare Exception for a damaged file
             raise ValueError(
                 f"{folder}: expected tokenizer.json, or vocab.json and merges.txt, of byte-level BPE, got {error}; "
@@ -50,10 +53,12 @@ class ByteLevel:
             ) from error
         known = tokenizer.get_vocab()
         begin, end = (_first(known, names) for names in (("<s>", "<|endoftext|>"), ("</s>", "<|endoftext|>")))
-        if begin is None or end is None:
+        if begin is None or end is None or not known.keys() >= BYTES.keys():
             raise ValueError(
-                f"{folder}: expected a vocabulary with <|endoftext|>, or <s> and </s>, got {len(known)} others."
+                f"{folder}: expected a vocabulary with all bytes and <|endoftext|>, or <s> and </s>, got {len(known)} "
+                "tokens without; take the tokenizer that belongs to the weights."
             )
+        log.warning("%s: %s.", folder, OBSTACLE)  # said before anything is trained
         return cls(tokenizer, (begin, end), known.get("<pad>", end))
 
     def __call__(self, texts: tf.Tensor, max_tokens: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -63,8 +68,8 @@ class ByteLevel:
 
     def _rows(self, texts: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
         cut = [text.decode("utf-8", "replace")[: LONGEST * max_tokens] for text in texts]
-        rows = self._tokenizer(cut, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
-        return frame([row[: max_tokens - 2] for row in rows] if len(cut) else [], self._edge, self._pad)
+        rows = self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)
+        return frame([row.ids[: max_tokens - 2] for row in rows], self._edge, self._pad)
 
 
 def frame(rows: Sequence[Sequence[int]], edge: tuple[int, int], pad: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +79,18 @@ def frame(rows: Sequence[Sequence[int]], edge: tuple[int, int], pad: int) -> tup
     for i, row in enumerate(rows):
         ids[i, : len(row) + 2] = [edge[0], *row, edge[1]]
     return ids, np.arange(length) < np.array([len(row) + 2 for row in rows], np.int32).reshape(-1, 1)
+
+
+def _read(folder: Path) -> Tokenizer:
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    else:
+        tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # what looks like one in a text is text
+    return tokenizer
 
 
 def _first(known: dict[str, int], names: Sequence[str]) -> int | None:

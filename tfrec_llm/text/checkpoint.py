@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SAFETENSORS, TENSORFLOW = "model.safetensors", "tf_model.h5"
 OTHER = ("pytorch_model.bin", "pytorch_model.bin.index.json", "flax_model.msgpack", "model.ckpt.index")
 DESCRIBING = ("*.json", "vocab.txt", "merges.txt", "sentencepiece.bpe.model", "1_Pooling/config.json")
-BUFFERS = ("position_ids", "token_type_ids", "attn.bias", "attn.masked_bias")  # saved, but no weights
+BUFFERS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bias")  # saved, but no weights
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 KERAS_NAMES = {**OLD_NAMES, "kernel": "weight", "embeddings": "weight"}
 SHOWN = 4  # names in a message
@@ -131,7 +131,8 @@ def fitted(
       where: the checkpoint, for the message.
 
     Raises:
-      ValueError: weights are missing, are more than the config accounts for, or have another shape; they are named.
+      ValueError: weights are missing, are more than the config accounts for, or are of another shape or not
+        finite; they are named.
     """
     missing = [name for name in wanted if name not in weights]
     extra = [n for n in weights if n.startswith(inside) and n not in wanted and not n.endswith(BUFFERS)]
@@ -150,6 +151,8 @@ def fitted(
             f"{where}: expected weights of the shapes in config.json: {'; '.join(shapes)} ({len(other)} differ); "
             "config.json and the weights must be of one model."
         )
+    if broken := [name for name in wanted if not np.isfinite(weights[name]).all()]:
+        raise ValueError(f"{where}: expected finite weights, got others in {_some(broken)}; download it again.")
     if left := sorted(name for name in weights if name not in wanted and not name.endswith(BUFFERS)):
         log.info("%s: %d weights of heads are not used: %s", where, len(left), _some(left))
     return {name: weights[name] for name in wanted}
