@@ -21,7 +21,13 @@ def settings(tmp_path_factory):
         data=config.Data(source="synthetic", synthetic_users=60, utterances=str(path)),
         train=config.Train(precision="float32", xla="off"),
         text=config.Text(
-            encoder=config.Component("tiny"), corpora=(), domain_rows=300, epochs=6, hidden=0, dropout=0.0
+            encoder=config.Component("tiny"),
+            corpora=(),
+            domain_rows=300,
+            epochs=6,
+            hidden=0,
+            dropout=0.0,
+            slots=config.Slots(rows=100),
         ),
     )
 
@@ -65,12 +71,12 @@ def test_signals_are_probabilities(trained, settings, dataset):
     model = text.load(settings, trained[0] / "text")
     embedding = model.encode(*model.tokenize(tf.constant(["funny films please", "", "手机"])))
     signals = model.signals(embedding)
-    assert signals.intent.shape == (3, len(dataset.domain.intents))
+    assert signals.intent.shape == (3, len(dataset.domain.intents) + 2)
     assert signals.emotion.shape == (3, len(dataset.domain.emotions))
     assert signals.sentiment.shape == (3, 3)
     for part in signals[:3]:
         np.testing.assert_allclose(tf.reduce_sum(part, -1), 1, atol=1e-5)
-    assert model.intents == dataset.domain.intents
+    assert model.intents == (*dataset.domain.intents, "aaaa", "zzzz")  # the user's labels are served too
     assert model.sentiments == ("negative", "neutral", "positive")
 
 

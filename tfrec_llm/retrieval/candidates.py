@@ -1,8 +1,8 @@
 """The candidate source: several ways to find items, blended into one index with one exact top-k.
 
-A source with a query vector adds columns to the index (behaviour, towers, text), popularity is a column whose query is
-its weight, and the repeat sources add scores to the items that a history holds. The weights are learnt by `fit_blend`,
-apart for rows with and without an utterance; a row that lacks a source gives it no weight.
+A source with a query vector adds columns to the index (behaviour, towers, text, slots), popularity is a column whose
+query is its weight, and the repeat sources add scores to the items that a history holds. The weights are learnt by
+`fit_blend`, apart for rows with and without an utterance; a row that lacks a source gives it no weight.
 """
 
 import json
@@ -20,7 +20,8 @@ from tfrec_llm.training import load_weights, save_weights
 from tfrec_llm.training.files import write_text
 from tfrec_llm.types import FIRST_ITEM, PADDING, Candidates, Dataset, History, Tensor
 
-VECTOR_SOURCES = ("behaviour", "towers", "text")
+SLOTS = "slots"  # attribute values that an utterance names, times those that items have
+VECTOR_SOURCES = ("behaviour", "towers", "text", SLOTS)
 REPEAT_SOURCES = ("repeat_count", "repeat_recent")
 SHORT_HISTORY = 5  # events; shorter histories get a popularity weight of their own, empty ones another
 FILE = "source"
@@ -86,7 +87,15 @@ class CandidateSource(tf.Module):
         source.weights.assign(tf.ones_like(source.weights))
         return source
 
-    def candidates(self, queries: Query, history: History, exclude: Tensor, k: int) -> Candidates:
+    def candidates(
+        self,
+        queries: Query,
+        history: History,
+        exclude: Tensor,
+        k: int,
+        within: Tensor | None = None,
+        least: int = 1,
+    ) -> Candidates:
         """What could fit.
 
         Args:
@@ -94,12 +103,19 @@ class CandidateSource(tf.Module):
           history: [B, T] each.
           exclude: [B, X] item indices that must not come back, 0 where unused.
           k: candidates wanted.
+          within: [B, N+2] bool items that the user asked for; not heeded in rows where fewer than `least` are allowed.
+          least: see `within`.
 
         Returns:
           K = min(k, N) candidates, best first; where fewer are allowed, item 0, a very low score and False.
         """
         vectors, weights = self.vectors(queries, history), self.row_weights(queries, history)
-        ids, scores, allowed = exact_top_k(self._score(vectors, weights, history), self.allowed(history, exclude), k)
+        may = self.allowed(history, exclude)
+        if within is not None:
+            asked = may & within
+            enough = tf.reduce_sum(tf.cast(asked, tf.int32), axis=1, keepdims=True) >= least
+            may = tf.where(enough, asked, may)
+        ids, scores, allowed = exact_top_k(self._score(vectors, weights, history), may, k)
         rows = tf.split(tf.gather(self.index, ids), [*self.widths.values(), 1], axis=-1)  # [B, K, q] each
         parts = [
             tf.einsum("bkq,bq->bk", part, vectors[name]) for name, part in zip(self.widths, rows[:-1], strict=True)

@@ -1,5 +1,6 @@
 """Puts a run's finished stages together: the signal path, and the recommender around it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ def load_unblended(config: Config, dataset: Dataset, run: Path) -> SignalPath:
         "towers": towers.item_table().numpy(),
         "text": language.item_vectors.text,
     }
-    return SignalPath(language, lstm, towers, retrieval.CandidateSource.build(tables, dataset))
+    named = language.slot_table()
+    if named is not None and named.any() and config.text.slots.boost:
+        tables["slots"] = named
+    unboosted = replace(config.text.slots, boost=1.0)  # the blend learns what a named value is worth
+    return SignalPath(language, lstm, towers, retrieval.CandidateSource.build(tables, dataset), unboosted)
 
 
 def load_signal_path(config: Config, dataset: Dataset, run: Path) -> SignalPath:
@@ -42,7 +47,7 @@ def load_signal_path(config: Config, dataset: Dataset, run: Path) -> SignalPath:
       ValueError: a stage's output is missing or does not fit the config.
     """
     source = retrieval.CandidateSource.load(run / "retrieval" / "blend")
-    return SignalPath(*_models(config, dataset, run), source)
+    return SignalPath(*_models(config, dataset, run), source, config.text.slots)
 
 
 def _models(config: Config, dataset: Dataset, run: Path) -> tuple[Any, Any, Any]:

@@ -14,6 +14,7 @@ from tfrec_llm.ranking.exploration import fill_slate, uniforms
 from tfrec_llm.serving.reasons import strongest, without_each
 from tfrec_llm.serving.signals import SignalPath, Signals
 from tfrec_llm.serving.vocabulary import ItemVocabulary, SmallVocabulary
+from tfrec_llm.text.slots import split_bounds
 from tfrec_llm.types import Catalogue, Domain, History, Slate, Tensor
 
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -83,6 +84,7 @@ class Recommender(tf.Module):
         exclude: Tensor,
         slots: Tensor | int,
         request_id: Tensor,
+        bounds: Tensor | None = None,
     ) -> Answer:
         """Decides on item indices; evaluation and export both end here.
 
@@ -94,11 +96,11 @@ class Recommender(tf.Module):
           exclude: [B, X] item indices, 0 where unused.
           slots: n, how many slots to fill, at most K.
           request_id: [B] string, "" = greedy.
+          bounds: [B, 2] least and most price, 0 = none.
         """
         ranking = self.settings.ranking
-        signals = self.path(
-            history, request_time, embedding, has_text, exclude, num_candidates=self.settings.retrieval.candidates
-        )
+        num_candidates = self.settings.retrieval.candidates
+        signals = self.path(history, request_time, embedding, has_text, exclude, num_candidates, bounds)
         context = self.fusion(signals.modalities)
         candidates = signals.candidates
         scores = self.agent.scores(context, candidates)
@@ -154,13 +156,17 @@ class Recommender(tf.Module):
 
         Args:
           request: strings as they come.
-          embedding: [B, D].
+          embedding: [B, D], or [B, D + 2] with price bounds, as `encode_text` gives it.
           has_text: [B] bool.
         """
+        embedding, bounds = split_bounds(embedding, self.path.text.dim)
+        bounds = tf.where(has_text[:, None], bounds, 0.0)
         history = self.indexed_history(request)
         exclude = self.items.indices(request.exclude)
         slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
-        answer = self.answer(history, request.request_time, embedding, has_text, exclude, slots, request.request_id)
+        answer = self.answer(
+            history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds
+        )
         reasons = self.because(history, embedding, has_text, answer)
         return {
             **self._shown(answer, reasons, request.k),
@@ -202,16 +208,17 @@ class Recommender(tf.Module):
         }
 
     def encode(self, ids: Tensor, mask: Tensor, has_text: Tensor) -> Tensor:
-        """[B, D] embeddings, computed for the rows with text only, zero in the others."""
+        """[B, D or D + 2] of `encode_request`, computed for the rows with text only, zero in the others."""
         rows = tf.where(has_text)  # [R, 1]
         wanted_ids, wanted_mask = tf.boolean_mask(ids, has_text), tf.boolean_mask(mask, has_text)
-        shape = tf.stack([tf.shape(ids)[0], self.path.text.dim])
+        width = self.path.text.request_dim
         encoded = tf.cond(
             tf.shape(rows)[0] > 0,
-            lambda: tf.cast(self.path.text.encode(wanted_ids, wanted_mask), tf.float32),
-            lambda: tf.zeros([0, self.path.text.dim]),
+            lambda: tf.cast(self.path.text.encode_request(wanted_ids, wanted_mask), tf.float32),
+            lambda: tf.zeros([0, width]),
         )
-        return tf.ensure_shape(tf.scatter_nd(rows, encoded, tf.cast(shape, tf.int64)), [None, self.path.text.dim])
+        shape = tf.cast(tf.stack([tf.shape(ids)[0], width]), tf.int64)
+        return tf.ensure_shape(tf.scatter_nd(rows, encoded, shape), [None, width])
 
     def recommend(self, request: Request, utterance: Tensor) -> dict[str, Tensor]:
         """The outputs of `serving_default`: `decide` behind tokenizer and encoder.

@@ -6,8 +6,12 @@ The same path makes the rows that fusion and ranker learn from, answers in evalu
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.config import Slots
+from tfrec_llm.retrieval.candidates import SLOTS
+from tfrec_llm.text.slots import inside
 from tfrec_llm.types import BehaviourSignals, Candidates, History, Modalities, Tensor, TextSignals
 
 SECONDS_PER_DAY = 86_400.0
@@ -31,11 +35,15 @@ class SignalPath(tf.Module):
       behaviour: a `behaviour.BehaviourModel`.
       towers: a `retrieval` model with `query(history)`.
       source: the `retrieval.CandidateSource` over their tables.
+      settings: `text.slots` of the config: what named attributes and prices do to the candidates.
     """
 
-    def __init__(self, text: Any, behaviour: Any, towers: Any, source: Any):
+    def __init__(self, text: Any, behaviour: Any, towers: Any, source: Any, settings: Slots):
         super().__init__(name="signal_path")
         self.text, self.behaviour, self.towers, self.source = text, behaviour, towers, source
+        self._settings, self._prices = settings, None
+        if text.slots is not None and settings.price_filter and np.isfinite(text.attributes.price).any():
+            self._prices = tf.Variable(text.attributes.price, trainable=False, name="prices")
 
     def queries(self, history: History, embedding: Tensor, has_text: Tensor) -> tuple[BehaviourSignals, dict]:
         """The query of every source.
@@ -55,6 +63,8 @@ class SignalPath(tf.Module):
             "towers": (self.towers.query(history), known),
             "text": (embedding, has_text),
         }
+        if SLOTS in self.source.widths:
+            sources[SLOTS] = (self._settings.boost * self.text.slots.named(embedding), has_text)
         return signals, sources
 
     def __call__(
@@ -65,6 +75,7 @@ class SignalPath(tf.Module):
         has_text: Tensor,
         exclude: Tensor,
         num_candidates: int,
+        bounds: Tensor | None = None,
     ) -> Signals:
         """All signals of a batch of requests.
 
@@ -75,10 +86,14 @@ class SignalPath(tf.Module):
           has_text: [B] bool.
           exclude: [B, X] item indices that must not be shown, 0 where unused.
           num_candidates: K.
+          bounds: [B, 2] least and most price that the utterance names, 0 = none.
         """
         behaviour, queries = self.queries(history, embedding, has_text)
         text = self.text.signals(embedding)
-        candidates = self.source.candidates(queries, history, exclude, num_candidates)
+        within = None if bounds is None or self._prices is None else inside(self._prices, bounds)
+        candidates = self.source.candidates(
+            queries, history, exclude, num_candidates, within, self._settings.least_candidates
+        )
         return Signals(
             text, behaviour, modalities(history, request_time, text, behaviour, has_text), queries, candidates
         )

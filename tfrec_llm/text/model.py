@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import training
 from tfrec_llm.config import Config, choose
+from tfrec_llm.text.attributes import ItemAttributes
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS, fingerprint
 from tfrec_llm.text.finetuning import FINETUNING, Finetuning
 from tfrec_llm.text.heads import Head
+from tfrec_llm.text.slots import NUM_BOUNDS, SlotModel, item_table, load_slots, with_bounds
 from tfrec_llm.training import files
 from tfrec_llm.types import ItemVectors, TextSignals
 
@@ -26,6 +29,8 @@ class TextModel(tf.Module):
       labels: the names of each head's labels, e.g. those of the domain's intents.
       items: the item vectors that the same encoder made.
       max_tokens: utterances are cut after so many tokens.
+      slots: what hears attributes and prices, None where there are none to hear.
+      attributes: what the items have of them.
     """
 
     def __init__(
@@ -35,11 +40,14 @@ class TextModel(tf.Module):
         labels: dict[str, tuple[str, ...]],
         items: ItemVectors,
         max_tokens: int,
+        slots: SlotModel | None = None,
+        attributes: ItemAttributes | None = None,
     ):
         super().__init__(name="text_model")
         self.encoder, self.heads = encoder, heads
         self.intents, self.emotions, self.sentiments = (labels[name] for name in SIGNALS)
         self._items, self._max_tokens = items, max_tokens
+        self.slots, self._attributes = slots, attributes
 
     @property
     def item_vectors(self) -> ItemVectors:
@@ -51,6 +59,11 @@ class TextModel(tf.Module):
         """D, the length of an embedding."""
         return self.encoder.dim
 
+    @property
+    def request_dim(self) -> int:
+        """Width of what `encode_request` makes."""
+        return self.dim + (0 if self.slots is None else NUM_BOUNDS)
+
     def tokenize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Utterances [B] -> ids [B, L] int32, mask [B, L] bool."""
         return self.encoder.tokenize(texts, "query", self._max_tokens)
@@ -58,6 +71,25 @@ class TextModel(tf.Module):
     def encode(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Tokenized utterances -> embeddings [B, D] float32 of unit length."""
         return self.encoder.encode(ids, mask)
+
+    def encode_request(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Tokenized utterances -> [B, D] as of `encode`, followed by their price bounds where there is a slot model.
+
+        The bounds are two columns so small that no cosine feels them; `slots.split_bounds` takes them apart again.
+        """
+        if self.slots is None:
+            return self.encode(ids, mask)
+        tokens = self.encoder.tokens(ids, mask)
+        return with_bounds(self.encoder.pool(tokens, mask), self.slots.bounds(ids, mask, tokens))
+
+    @property
+    def attributes(self) -> ItemAttributes | None:
+        """What the items have, known or predicted, numpy."""
+        return self._attributes
+
+    def slot_table(self) -> np.ndarray | None:
+        """[N+2, V] what each item has of the values that `slots.named` hears, None where there is no slot model."""
+        return None if self.slots is None else item_table(self.slots, self._attributes)
 
     def signals(self, embedding: tf.Tensor) -> TextSignals:
         """What utterances say, from their embeddings [B, D]."""
@@ -85,7 +117,10 @@ def load(config: Config, folder: Path) -> TextModel:
         finetuning.load(folder / FINETUNED)
         serve_finetuned(encoder, finetuning, folder)
     heads = {name: _head(config, folder, name, labels[name], encoder.dim) for name in SIGNALS}
-    return TextModel(encoder, heads, {n: tuple(labels[n]["labels"]) for n in SIGNALS}, items, config.text.max_tokens)
+    names = {n: tuple(labels[n]["labels"]) for n in SIGNALS}
+    return TextModel(
+        encoder, heads, names, items, config.text.max_tokens, *load_slots(folder, encoder, config.text.hidden)
+    )
 
 
 def build_encoder(config: Config) -> tuple[TextEncoder, Finetuning]:
