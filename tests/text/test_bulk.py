@@ -30,7 +30,8 @@ def encoder(tmp_path, monkeypatch):
 
 
 def encode(encoder, texts, **kwargs):
-    settings = {"kind": "query", "max_tokens": 32, "batch_size": 2, "precision": "float32", **kwargs}
+    settings = {"kind": "query", "max_tokens": 32, "batch_size": 2, "precision": "float32"}
+    settings |= {"engine": "tensorflow", **kwargs}
     return bulk.encode_texts(encoder, texts, **settings)
 
 

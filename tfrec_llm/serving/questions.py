@@ -52,7 +52,15 @@ def first_relevant(queries: Queries, rows: np.ndarray) -> np.ndarray:
 def encode_utterances(text: Any, utterances: np.ndarray, config: Config) -> np.ndarray:
     """[R, D] embeddings of what users say."""
     settings = config.text
-    return encode_texts(text.encoder, list(utterances), "query", settings.max_tokens, settings.batch_size)
+    return encode_texts(
+        text.encoder,
+        list(utterances),
+        "query",
+        settings.max_tokens,
+        settings.batch_size,
+        settings.precision,
+        settings.engine,
+    )
 
 
 def in_batches(count: int, size: int, label: str) -> Iterator[np.ndarray]:

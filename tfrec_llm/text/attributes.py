@@ -169,7 +169,13 @@ def bare_texts(catalogue: Catalogue, names: Sequence[str]) -> list[str]:
 def _bare_vectors(encoder: TextEncoder, catalogue: Catalogue, names: Sequence[str], config: Config) -> np.ndarray:
     text = config.text
     return encode_texts(
-        encoder, bare_texts(catalogue, names), "passage", text.max_item_tokens, text.batch_size, text.precision
+        encoder,
+        bare_texts(catalogue, names),
+        "passage",
+        text.max_item_tokens,
+        text.batch_size,
+        text.precision,
+        text.engine,
     )
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from tfrec_llm.data.sources import cache_dir
 from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.engine import Engine, make_engine, resolve
 from tfrec_llm.training import files
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,13 @@ PIECE = 4096  # vectors written together
 
 
 def encode_texts(
-    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int, precision: str = "auto"
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    kind: str,
+    max_tokens: int,
+    batch_size: int,
+    precision: str = "auto",
+    engine: str = "auto",
 ) -> np.ndarray:
     """Vectors of texts; only those that the cache lacks are computed.
 
@@ -34,20 +41,23 @@ def encode_texts(
       max_tokens: longer texts are cut.
       batch_size: texts encoded together.
       precision: "float32", "bfloat16" or "auto", which is `fast_precision()`.
+      engine: a name in `engine.NAMES`; the engines' vectors are cached apart.
 
     Returns:
       [n, D] float32 of unit length.
     """
     if not len(texts):
         return np.zeros((0, encoder.dim), np.float32)
-    precision = fast_precision() if precision == "auto" else precision
-    folder = cache_dir() / "vectors" / f"{encoder.fingerprint}-{kind}-{max_tokens}-{precision}"
+    precision, engine = fast_precision() if precision == "auto" else precision, resolve(engine)
+    made_by = precision if engine == "tensorflow" else f"{precision}-{engine}"
+    folder = cache_dir() / "vectors" / f"{encoder.fingerprint}-{kind}-{max_tokens}-{made_by}"
     keys, first, place = np.unique([_key(text) for text in texts], return_index=True, return_inverse=True)
     vectors, known = _read(folder, keys, encoder.dim)
     missing = np.flatnonzero(~known)
     if len(missing):
         distinct = [texts[i] for i in first[missing]]
-        for rows, values in _encode(encoder, distinct, kind, max_tokens, batch_size, tf.as_dtype(precision)):
+        fast = make_engine(encoder, engine, tf.as_dtype(precision))
+        for rows, values in encode_pieces(encoder, fast, distinct, kind, max_tokens, batch_size):
             vectors[missing[rows]] = values
             _write(folder, keys[missing[rows]], values)
     return vectors[place.reshape(-1)]
@@ -68,23 +78,43 @@ def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest().encode()
 
 
-def _encode(
-    encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int, dtype: tf.DType
+def encode_pieces(
+    encoder: TextEncoder, engine: Engine, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Encodes shortest first; yields (positions [m], vectors [m, D]) piece by piece."""
+    """Encodes shortest first, without the cache.
+
+    Args:
+      encoder: tokenizes.
+      engine: made of the same encoder.
+      texts: n strings.
+      kind: "query" or "passage".
+      max_tokens: longer texts are cut.
+      batch_size: texts encoded together.
+
+    Yields:
+      Positions [m] among the texts and their vectors [m, D], piece by piece.
+    """
     tokens = token_rows(encoder, texts, kind, max_tokens)
     order = np.argsort([len(row) for row in tokens], kind="stable")
-    encode = _compiled(encoder, dtype)
     with tqdm(
         total=len(texts), desc=f"encode {kind}", unit="text", disable=True if len(texts) < PIECE // 8 else None
     ) as bar:
         for begin in range(0, len(texts), PIECE):
             rows, values = order[begin : begin + PIECE], []
-            for start in range(0, len(rows), batch_size):
-                batch = tf.ragged.constant([tokens[i] for i in rows[start : start + batch_size]], dtype=tf.int32)
-                values.append(encode(batch).numpy())
-                bar.update(len(values[-1]))
+            parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+            for vectors in engine.stream(_padded([tokens[i] for i in part]) for part in parts):
+                values.append(vectors)
+                bar.update(len(vectors))
             yield rows, np.concatenate(values)
+
+
+def _padded(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids [B, L] int32, 0 at padding, and mask [B, L]."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.zeros(mask.shape, np.int32)
+    ids[mask] = np.concatenate(rows)
+    return ids, mask
 
 
 def token_rows(
@@ -102,15 +132,6 @@ def token_rows(
         ids, mask = (part.numpy() for part in tokenize(tf.constant(batch)))
         rows += [row[: kept.sum()] for row, kept in zip(ids, mask, strict=True)]
     return rows
-
-
-def _compiled(encoder: TextEncoder, dtype: tf.DType) -> tf.types.experimental.GenericFunction:
-    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32, 1)])
-    def encode(tokens: tf.RaggedTensor) -> tf.Tensor:
-        ids = tokens.to_tensor()
-        return encoder.encode(ids, tf.sequence_mask(tokens.row_lengths(), tf.shape(ids)[1]), dtype)
-
-    return encode
 
 
 def _read(folder: Path, keys: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,13 @@ def item_vectors(encoder: TextEncoder, catalogue: Catalogue, settings: Text) -> 
     rows = np.array([i for i, text in enumerate(texts) if i >= FIRST_ITEM and text.strip()], np.int64)
     vectors = np.zeros((len(texts), encoder.dim), np.float32)
     vectors[rows] = encode_texts(
-        encoder, [texts[i] for i in rows], "passage", settings.max_item_tokens, settings.batch_size, settings.precision
+        encoder,
+        [texts[i] for i in rows],
+        "passage",
+        settings.max_item_tokens,
+        settings.batch_size,
+        settings.precision,
+        settings.engine,
     )
     present = np.zeros((len(texts), len(MODALITIES)), bool)
     present[rows, 0] = True

@@ -136,4 +136,4 @@ def _vectors(encode: Callable[[list[str]], np.ndarray], tasks: list[Task]) -> di
 def _encode(encoder: TextEncoder, config: Config, texts: Sequence[str]) -> np.ndarray:
     """[R, D] vectors of texts as the encoder is now."""
     text = config.text
-    return encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision)
+    return encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision, text.engine)
