@@ -29,7 +29,7 @@ TEXTS = {
 def model() -> TextModel:
     settings, builder = ENCODERS["tiny"]
     encoder = builder(settings())
-    labels = {name: ("a", "b", "c") for name in SIGNALS}
+    labels = dict.fromkeys(SIGNALS, ("a", "b", "c"))
     heads = {name: Head(encoder.dim, 3, 8, seed=number) for number, name in enumerate(SIGNALS)}
     items = ItemVectors(np.zeros((2, encoder.dim), np.float32), None, None, None, np.zeros((2, 1), bool))
     return TextModel(encoder, heads, labels, items, max_tokens=64)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.text.fit import judge_head
 from tfrec_llm.text.heads import Head
+from tfrec_llm.text.judging import judge_head
 from tfrec_llm.text.tasks import Task
 
 

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.layers.noise import Noise
-from tfrec_llm.text.heads import Head, HeadModel, negative_log_likelihood, row_weights, undecided
+from tfrec_llm.text.answers import negative_log_likelihood
+from tfrec_llm.text.heads import Head, HeadModel, row_weights, undecided
 from tfrec_llm.training import load_weights, save_weights
 
 

@@ -16,7 +16,8 @@ from tfrec_llm.data import sources
 from tfrec_llm.text.bulk import encode_texts
 from tfrec_llm.text.e5_archive import read_e5
 from tfrec_llm.text.encoders import MINILM, E5Small, MiniLM, e5_small, minilm
-from tfrec_llm.text.fit import fit_head, judge_head
+from tfrec_llm.text.fit import fit_head
+from tfrec_llm.text.judging import judge_head
 from tfrec_llm.text.quantised import Quantised, dequantise
 from tfrec_llm.text.tasks import main_labels, make_tasks
 

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from tfrec_llm.config import Regularise
 from tfrec_llm.layers.noise import QUIET, Noise
+from tfrec_llm.text.adversarial import worst_perturbation
 from tfrec_llm.text.finetuning import Finetuning
-from tfrec_llm.text.heads import Head
-from tfrec_llm.text.losses import divergence, masked_binary_cross_entropy, masked_cross_entropy
+from tfrec_llm.text.heads import SECOND_PASS, Head
+from tfrec_llm.text.losses import divergence, label_loss
 
 Batch = Mapping[str, tf.Tensor | Mapping[str, tf.Tensor]]
-SECOND_PASS = 7919  # added to the seed where a step runs twice with different dropout
 
 
 class MultiTaskModel(tf.keras.Model):
@@ -81,9 +81,9 @@ class MultiTaskModel(tf.keras.Model):
         """Mean over the rows of what their labels cost, summed over the tasks."""
         losses = []
         for task, head in self.parts.heads.items():
-            cost = masked_binary_cross_entropy if head.multi_label else masked_cross_entropy
-            arguments = (batch["targets"][task], batch["weights"][task], self._settings.label_smoothing)
-            losses.append(tf.reduce_mean(cost(logits[task], *arguments)))
+            columns = (batch["targets"][task], batch["weights"][task], head.multi_label)
+            soft = batch.get("soft", {}).get(task)
+            losses.append(tf.reduce_mean(label_loss(logits[task], *columns, self._settings.label_smoothing, soft)))
         return tf.add_n(losses)
 
     def _divergence(self, first: Mapping[str, tf.Tensor], second: Mapping[str, tf.Tensor], batch: Batch) -> tf.Tensor:
@@ -96,30 +96,14 @@ class MultiTaskModel(tf.keras.Model):
         return tf.add_n(parts)
 
     def _worst(self, batch: Batch, noise: Noise) -> tf.Tensor | None:
-        """What to add to the word vectors so that the loss grows most, [B, L, D]; None where that is switched off.
-
-        One step of the gradient's direction (FGM, Miyato et al., 2017), or several with a projection back into the
-        ball (PGD, Madry et al., 2018).
-        """
-        settings = self._settings
-        if settings.adversarial == "none":
+        """What to add to the word vectors so that the loss grows most, [B, L, D]; None where that is switched off."""
+        if self._settings.adversarial == "none":
             return None
-        steps = 1 if settings.adversarial == "fgm" else settings.pgd_steps
-        length = settings.epsilon if steps == 1 else 2 * settings.epsilon / steps
-        moved = tf.zeros(self._word_shape(batch["ids"]))
-        for _ in range(steps):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(moved)
-                loss = self._loss(self(batch, noise, moved), batch)
-            gradient = tape.gradient(loss, moved)
-            gradient = tf.where(batch["mask"][..., None], gradient, 0.0)
-            moved = tf.clip_by_norm(moved + length * _direction(gradient), settings.epsilon, axes=[1, 2])
-        return tf.stop_gradient(moved)
-
-
-def _direction(gradient: tf.Tensor) -> tf.Tensor:
-    """[B, L, D] scaled so that each text's part has length 1; 0 stays 0."""
-    return tf.math.divide_no_nan(gradient, tf.norm(gradient, axis=[1, 2], keepdims=True))
+        zero = tf.zeros(self._word_shape(batch["ids"]))
+        mask = batch["mask"][..., None]
+        return worst_perturbation(
+            lambda moved: self._loss(self(batch, noise, moved), batch), zero, self._settings, mask
+        )
 
 
 def optimizer(learning_rate: float, steps: int, weight_decay: float = 0.01) -> tf.keras.optimizers.Optimizer:

@@ -1,23 +1,21 @@
-"""One head trained on frozen vectors, and judged on each corpus that it learnt from."""
+"""One head trained on frozen vectors. Used by `train` and wherever vectors are classified."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm import metrics, training
+from tfrec_llm import training
 from tfrec_llm.config import Config
-from tfrec_llm.text.heads import Head, HeadModel, negative_log_likelihood, row_weights
+from tfrec_llm.text.answers import negative_log_likelihood
+from tfrec_llm.text.heads import Head, HeadModel, row_weights
 from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
 BATCH = 256  # rows per step
-RESAMPLES = 300  # of an interval
-Figures = dict[str, dict[str, Any]]  # metric key -> value, ci95, over, n, split
 
 
 def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage) -> Head:
@@ -73,62 +71,11 @@ def calibrate_head(head: Head, task: Task, embeddings: np.ndarray) -> None:
     head.calibrate(embeddings[rows], task.targets[rows])
 
 
-def judge_head(task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str, str], seed: int) -> Figures:
-    """Figures on the test rows, corpus by corpus.
-
-    Args:
-      task: the rows.
-      embeddings: [R, D], one per row.
-      head: the trained head.
-      main: corpus -> its main label, which gives the key `text.<corpus>.<metric>`; another label of the same corpus
-        gives `text.<corpus>.<label>.<metric>`.
-      seed: of the intervals.
-    """
-    figures, test = {}, task.split == "test"
-    for corpus in np.unique(task.corpus[test]):
-        variant = corpus if main[corpus] == task.label else f"{corpus}.{task.label}"
-        rows = np.flatnonzero(test & (task.corpus == corpus))
-        decided = head.probabilities(tf.constant(embeddings[rows])).numpy()
-        predicted = decided > 0.5 if task.multi_label else decided.argmax(-1).astype(np.int32)
-        for name, measure in measures(task).items():
-            figures[f"text.{variant}.{name}"] = _figure(measure, task.targets[rows], predicted, seed)
-    return figures
-
-
-def measures(task: Task) -> dict[str, Any]:
-    """What a task is judged by: name -> function of (targets, predictions)."""
-    if task.multi_label:
-        return {"micro_f1": metrics.micro_f1, "macro_f1": metrics.macro_f1, "accuracy": _all_right}
-    return {"accuracy": metrics.accuracy, "macro_f1": _macro_f1}
-
-
-def _macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean F1 over the labels that the corpus has.
-
-    A head that serves several corpora may decide for a label that this one lacks. That costs recall of the true label;
-    as a class of its own, with an F1 of 0 whether chosen once or always, it would swamp the mean.
-    """
-    occurring = np.unique(targets)
-    return metrics.macro_f1(targets[:, None] == occurring, predicted[:, None] == occurring)
-
-
-def _all_right(targets: np.ndarray, predicted: np.ndarray) -> float:
-    return float(np.mean((targets == predicted).all(1)))
-
-
-def _figure(measure: Any, targets: np.ndarray, predicted: np.ndarray, seed: int) -> dict[str, Any]:
-    draw, count = np.random.default_rng(seed), len(targets)
-    samples = (draw.integers(0, count, count) for _ in range(RESAMPLES))
-    low, high = np.quantile([measure(targets[rows], predicted[rows]) for rows in samples], [0.025, 0.975])
-    interval = [float(low), float(high)]
-    return {"value": measure(targets, predicted), "ci95": interval, "over": "users", "n": count, "split": "test"}
-
-
 def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute) -> HeadModel:
     text, size = config.text, len(task.labels)
     head = Head(embeddings.shape[1], size, text.hidden, text.dropout, task.multi_label, config.seed)
     head.standardise(embeddings[task.split == "train"])
-    return HeadModel(head, text.learning_rate, compute.jit_compile, text.regularise.label_smoothing, config.seed)
+    return HeadModel(head, text.learning_rate, compute.jit_compile, text.regularise, config.seed)
 
 
 def _batches(task: Task, embeddings: np.ndarray, rows: np.ndarray, config: Config) -> Callable[[int], tf.data.Dataset]:

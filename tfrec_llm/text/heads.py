@@ -3,14 +3,17 @@
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.config import Regularise
 from tfrec_llm.layers.noise import QUIET, Noise
-from tfrec_llm.text.losses import masked_binary_cross_entropy, masked_cross_entropy
+from tfrec_llm.text.adversarial import worst_perturbation
+from tfrec_llm.text.answers import Answers
+from tfrec_llm.text.losses import divergence, label_loss
 
 HEAD_SITE = 1 << 20  # beyond the sites of any encoder
-TEMPERATURES = np.geomspace(0.25, 4.0, 33)
+SECOND_PASS = 7919  # added to the seed where a step runs twice with different dropout
 
 
-class Head(tf.Module):
+class Head(Answers):
     """Standardise, perhaps a hidden layer, one linear layer, a temperature.
 
     Args:
@@ -31,12 +34,11 @@ class Head(tf.Module):
         multi_label: bool = False,
         seed: int = 0,
     ):
-        super().__init__(name="head")
+        super().__init__("head", multi_label)
         draw, width = np.random.default_rng(seed), hidden or dim
-        self.multi_label, self._dropout = multi_label, dropout
+        self._dropout = dropout
         self.mean = tf.Variable(tf.zeros(dim), trainable=False, name="mean")
         self.scale = tf.Variable(tf.ones(dim), trainable=False, name="scale")
-        self.temperature = tf.Variable(1.0, trainable=False, name="temperature")
         self.hidden = None
         if hidden:
             kernel = draw.normal(0, dim**-0.5, (dim, hidden)).astype(np.float32)
@@ -56,36 +58,12 @@ class Head(tf.Module):
             x = noise.drop(tf.nn.gelu(x @ self.hidden[0] + self.hidden[1]), self._dropout, HEAD_SITE + 1)
         return x @ self.kernel + self.bias
 
-    def probabilities(self, embedding: tf.Tensor) -> tf.Tensor:
-        """[B, D] -> calibrated probabilities [B, labels]; they sum to one unless the head is multi-label."""
-        logits = self(embedding) / self.temperature
-        return tf.sigmoid(logits) if self.multi_label else tf.nn.softmax(logits)
-
-    def calibrate(self, embeddings: np.ndarray, targets: np.ndarray) -> None:
-        """Sets the temperature that makes held-out targets most likely (Guo et al., 2017).
-
-        Args:
-          embeddings: [R, D]; targets: [R] label numbers, or [R, labels] bool where multi-label.
-        """
-        logits = self(tf.constant(embeddings)).numpy()
-        losses = [negative_log_likelihood(logits / t, targets, self.multi_label) for t in TEMPERATURES]
-        self.temperature.assign(TEMPERATURES[int(np.argmin(losses))])
-
 
 def undecided(dim: int, num_labels: int, hidden: int = 0) -> Head:
     """A head that finds all labels equally likely, where nothing could be learnt."""
     head = Head(dim, num_labels, hidden)
     head.kernel.assign(tf.zeros_like(head.kernel))
     return head
-
-
-def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> float:
-    """Mean over rows (and labels, where multi-label) of minus the log probability of what is true."""
-    if multi_label:
-        return float(np.mean(np.logaddexp(0, np.where(targets, -logits, logits))))
-    peak = logits.max(-1, keepdims=True)
-    total = np.log(np.exp(logits - peak).sum(-1)) + peak[:, 0]
-    return float(np.mean(total - logits[np.arange(len(targets)), targets]))
 
 
 def row_weights(targets: np.ndarray, num_labels: int) -> np.ndarray:
@@ -96,21 +74,63 @@ def row_weights(targets: np.ndarray, num_labels: int) -> np.ndarray:
 
 
 class HeadModel(tf.keras.Model):
-    """A head as a compiled Keras model; its batches are (embedding [B, D], target, row weight [B])."""
+    """A head as a compiled Keras model.
+
+    Its batches are (embedding [B, D], target, row weight [B]), and perhaps a teacher's answers [B, labels] as fourth.
+
+    Args:
+      head: the head.
+      learning_rate: step size of Adam.
+      jit_compile: XLA.
+      settings: label smoothing, adversarial training (on the standardised vector), R-Drop.
+      seed: of dropout.
+    """
 
     def __init__(
-        self, head: Head, learning_rate: float, jit_compile: bool = False, label_smoothing: float = 0.0, seed: int = 0
+        self,
+        head: Head,
+        learning_rate: float,
+        jit_compile: bool = False,
+        settings: Regularise | None = None,
+        seed: int = 0,
     ):
         super().__init__(name="head_model")
-        self.head, self._seed = head, seed
-        cost = masked_binary_cross_entropy if head.multi_label else masked_cross_entropy
-
-        def loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-            targets = targets if head.multi_label else tf.cast(tf.reshape(targets, [-1]), tf.int32)
-            return cost(logits, targets, tf.ones(tf.shape(logits)[0]), label_smoothing)
-
-        self.compile(tf.keras.optimizers.Adam(learning_rate), loss, weighted_metrics=[], jit_compile=jit_compile)
+        self.head, self._settings, self._seed = head, settings or Regularise(), seed
+        self.compile(tf.keras.optimizers.Adam(learning_rate), jit_compile=jit_compile)
 
     def call(self, embedding: tf.Tensor, training: bool = False) -> tf.Tensor:
         """[B, D] -> logits [B, labels] float32."""
-        return self.head(embedding, Noise(self._seed, self.optimizer.iterations) if training else QUIET)
+        return self.head(embedding, self._noise(0) if training else QUIET)
+
+    def train_step(self, batch: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+        """One step of gradient descent; Keras calls it."""
+        embedding, targets, weights, soft = (*batch, None, None)[:4]
+        if not self.head.multi_label:
+            targets = tf.cast(tf.reshape(targets, [-1]), tf.int32)
+        weights = tf.ones(tf.shape(embedding)[0]) if weights is None else tf.cast(weights, tf.float32)
+        noise, settings = self._noise(0), self._settings
+
+        def cost(logits: tf.Tensor) -> tf.Tensor:
+            losses = label_loss(logits, targets, weights, self.head.multi_label, settings.label_smoothing, soft)
+            return tf.reduce_mean(losses)
+
+        def moved(by: tf.Tensor) -> tf.Tensor:
+            return cost(self.head(tf.cast(embedding, tf.float32) + by / self.head.scale, noise))
+
+        worst = None
+        if settings.adversarial != "none":
+            worst = worst_perturbation(moved, tf.zeros_like(embedding, tf.float32), settings)
+        with tf.GradientTape() as tape:
+            logits = self.head(embedding, noise)
+            loss = cost(logits)
+            if settings.r_drop:
+                again = self.head(embedding, self._noise(SECOND_PASS))
+                gap = divergence(logits, again, self.head.multi_label)
+                loss = (loss + cost(again)) / 2 + settings.r_drop * tf.reduce_mean(gap)
+            if worst is not None:
+                loss += moved(worst)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return {"loss": loss}
+
+    def _noise(self, more: int) -> Noise:
+        return Noise(self._seed + more, self.optimizer.iterations)

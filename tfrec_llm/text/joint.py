@@ -12,12 +12,13 @@ from tfrec_llm import training
 from tfrec_llm.config import Config
 from tfrec_llm.data.augmentation import AUGMENTATIONS, augment
 from tfrec_llm.data.texts import language_of
+from tfrec_llm.text.answers import negative_log_likelihood
 from tfrec_llm.text.batches import LabelledTexts, batches
 from tfrec_llm.text.bulk import token_rows
 from tfrec_llm.text.classifier import MultiTaskModel, optimizer
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
-from tfrec_llm.text.heads import Head, negative_log_likelihood
+from tfrec_llm.text.heads import Head
 from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Compute, Stage
 

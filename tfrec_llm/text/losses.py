@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+SOFTENED = 2.0  # temperature of a teacher's answers, at which its doubts show
+
 
 def masked_cross_entropy(
     logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, smoothing: float = 0.0
@@ -40,6 +42,48 @@ def masked_binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, weights: 
     wanted = tf.maximum(targets, 0.0) * (1 - smoothing) + smoothing / 2
     losses = tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits) * known
     return tf.math.divide_no_nan(tf.reduce_sum(losses, -1), tf.reduce_sum(known, -1)) * weights
+
+
+def label_loss(
+    logits: tf.Tensor,
+    targets: tf.Tensor,
+    weights: tf.Tensor,
+    multi_label: bool,
+    smoothing: float = 0.0,
+    soft: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """What a task's labels cost; with a teacher's answers, half of it what they cost.
+
+    Args:
+      logits, targets, weights, smoothing: as of the two functions above.
+      multi_label: which of them.
+      soft: [B, labels] as of `distillation`, or None.
+
+    Returns:
+      [B] float32.
+    """
+    cost = masked_binary_cross_entropy if multi_label else masked_cross_entropy
+    hard = cost(logits, targets, weights, smoothing)
+    return hard if soft is None else (hard + distillation(logits, soft, multi_label) * weights) / 2
+
+
+def distillation(logits: tf.Tensor, soft: tf.Tensor, multi_label: bool) -> tf.Tensor:
+    """Cross entropy with a teacher's softened answers (Hinton et al., 2015).
+
+    Args:
+      logits: [B, labels] of the model that learns.
+      soft: [B, labels] probabilities that the teacher states at the temperature `SOFTENED`; -1 = it was not asked.
+      multi_label: each label is decided on its own.
+
+    Returns:
+      [B] float32, times the square of the temperature, so that its gradients are of the size of the hard labels'.
+    """
+    known, soft, logits = tf.reduce_min(soft, -1) >= 0, tf.maximum(soft, 0.0), logits / SOFTENED
+    if multi_label:
+        losses = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(soft, logits), -1)
+    else:
+        losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits)
+    return tf.where(known, losses * SOFTENED**2, 0.0)
 
 
 def divergence(first: tf.Tensor, second: tf.Tensor, multi_label: bool) -> tf.Tensor:

@@ -7,8 +7,8 @@ import numpy as np
 
 from tfrec_llm.data.augmentation.robustness import KINDS, perturbed
 from tfrec_llm.data.texts import language_of
-from tfrec_llm.text.fit import Figures, judge_head
 from tfrec_llm.text.heads import Head
+from tfrec_llm.text.judging import Figures, judge_head
 from tfrec_llm.text.tasks import Task
 
 
