@@ -69,6 +69,18 @@ def test_history_comes_back_only_where_the_domain_repeats(world, as_history):
         assert held == ({2, 3, 4} if repeat else set())
 
 
+def test_what_the_user_bounds_is_heeded_where_enough_is_left(world, as_history):
+    source, rng = make(world, repeat=True, deny=("i0",))
+    within = np.zeros([2, 22], bool)
+    within[0, [2, 5, 6, 7]], within[1, 8] = True, True  # item 2 is on the deny-list
+    found = source.candidates(
+        queries(rng, source, 2), as_history([9], [9]), np.array([[7], [7]]), 20, tf.constant(within), 2
+    )
+    shown = [set(row[may]) for row, may in zip(found.item_ids.numpy(), found.allowed.numpy(), strict=True)]
+    assert shown[0] == {5, 6}
+    assert shown[1] == set(range(3, 22)) - {7}  # one item alone is too few: the bound is not heeded
+
+
 def test_exclusions_and_the_deny_list_hold_and_k_is_filled(world, as_history):
     source, rng = make(world, repeat=True, deny=("i0", "i1"))
     found = source.candidates(queries(rng, source, 1), as_history([5]), np.array([[6, 7]]), 16)
