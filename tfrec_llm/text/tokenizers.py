@@ -161,10 +161,12 @@ class WordPiece(tf.Module):
                 f"expected a vocabulary with {', '.join(self.SPECIAL)}, got {len(words)} words without "
                 f"{', '.join(missing)}; take the vocab.txt that belongs to the weights."
             )
+        last = {word: i for i, word in enumerate(words)}  # of equal lines the last counts; no word contains "["
+        reachable = [word if word and last[word] == i else f"[unused line {i}]" for i, word in enumerate(words)]
         self._words = tf_text.FastWordpieceTokenizer(
-            words, max_bytes_per_word=4 * LONGEST_WORD, token_out_type=tf.int32, no_pretokenization=True
+            reachable, max_bytes_per_word=4 * LONGEST_WORD, token_out_type=tf.int32, no_pretokenization=True
         )
-        self._pad, self._begin, self._end = (words.index(word) for word in self.SPECIAL[:3])
+        self._pad, self._begin, self._end = (last[word] for word in self.SPECIAL[:3])
         self._lower_case = lower_case
         self._strip_accents = lower_case if strip_accents is None else strip_accents
         self._alone = f"([{PUNCTUATION}{CHINESE if split_chinese else ''}])"
