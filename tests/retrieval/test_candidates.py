@@ -81,6 +81,20 @@ def test_what_the_user_bounds_is_heeded_where_enough_is_left(world, as_history):
     assert shown[1] == set(range(3, 22)) - {7}  # one item alone is too few: the bound is not heeded
 
 
+def test_a_language_does_not_count(world, as_history):
+    """Two halves of a catalogue that differ along one axis only: with it taken out, both answer alike."""
+    rng = np.random.default_rng(0)
+    meaning = rng.normal(size=[10, 4])
+    table = np.zeros([22, 5])
+    table[2:12, :4], table[12:, :4], table[12:, 4] = meaning, meaning, 5.0
+    axes = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], np.float32)
+    source = CandidateSource.build({"text": table}, world().dataset, axes)
+    spoken = tf.constant([[*meaning[3], 5.0], [*meaning[3], 0.0]], tf.float32)
+    scores = source.source_scores({"text": (spoken, tf.constant([True, True]))}, as_history([], []))[..., 0]
+    np.testing.assert_allclose(scores[:, 2:12], scores[:, 12:], atol=1e-5)
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
+
+
 def test_exclusions_and_the_deny_list_hold_and_k_is_filled(world, as_history):
     source, rng = make(world, repeat=True, deny=("i0", "i1"))
     found = source.candidates(queries(rng, source, 1), as_history([5]), np.array([[6, 7]]), 16)

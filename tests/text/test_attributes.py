@@ -8,7 +8,15 @@ import pytest
 
 from tfrec_llm import config, training
 from tfrec_llm.text import bulk
-from tfrec_llm.text.attributes import BANDS, PRICE_BAND, ItemAttributes, bare_texts, item_attributes, price_bands
+from tfrec_llm.text.attributes import (
+    BANDS,
+    PRICE_BAND,
+    ItemAttributes,
+    bands_of,
+    bare_texts,
+    item_attributes,
+    price_ranks,
+)
 from tfrec_llm.text.encoders import Tiny, tiny
 from tfrec_llm.types import Catalogue
 
@@ -27,13 +35,15 @@ def catalogue(titles, colours, prices, texts=None):
 def test_bands_are_thirds_among_like_items():
     dear, cheap = [100.0, 200, 300, 400, 500, 600], [1.0, 2, 3, 4, 5, 6]
     items = catalogue(["x"] * 13, [("red",)] * 6 + [("blue",)] * 6 + [()], dear + cheap + [np.nan])
-    bands = price_bands(items, {"colour": ("blue", "red")})
+    bands = bands_of(price_ranks(items, {"colour": ("blue", "red")}))
     assert bands.tolist() == [-1, -1, 0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2, -1]
 
 
 def test_small_groups_are_compared_with_everything_and_equal_prices_share_a_band():
     items = catalogue(["x"] * 6, [("red",)] * 3 + [("blue",)] * 3, [1.0, 1, 1, 9, 9, 9])
-    assert price_bands(items, {"colour": ("blue", "red")})[2:].tolist() == [0, 0, 0, 2, 2, 2]
+    ranks = price_ranks(items, {"colour": ("blue", "red")})[2:]
+    np.testing.assert_allclose(ranks, [0.2] * 3 + [0.8] * 3)
+    assert bands_of(ranks).tolist() == [0, 0, 0, 2, 2, 2]
 
 
 def test_an_items_own_values_are_cut_out_of_its_text():

@@ -23,6 +23,7 @@ from tfrec_llm.types import FIRST_ITEM, PADDING, Candidates, Dataset, History, T
 SLOTS = "slots"  # attribute values that an utterance names, times those that items have
 VECTOR_SOURCES = ("behaviour", "towers", "text", SLOTS)
 REPEAT_SOURCES = ("repeat_count", "repeat_recent")
+LANGUAGE_AXES = 2  # directions of the text vectors that tell a language
 SHORT_HISTORY = 5  # events; shorter histories get a popularity weight of their own, empty ones another
 FILE = "source"
 Query = Mapping[str, tuple[Tensor, Tensor]]  # source -> (vectors [B, q], present [B] bool)
@@ -51,17 +52,22 @@ class CandidateSource(tf.Module):
         self.facts = _constant([num_rows, 2 + catalogue_facts.CONTENT_DIM], "facts")
         self.shown = tf.Variable(tf.zeros([num_rows], tf.bool), trainable=False, name="shown")
         self.utterance_centre = _constant([widths.get("text", 1)], "utterance_centre")
+        self.language_axes = _constant([LANGUAGE_AXES, widths.get("text", 1)], "language_axes")
         self.scale = tf.Variable(tf.ones([len(widths)]), trainable=False, name="scale")
         self.weights = tf.Variable(tf.zeros([2, count]), name="weights")  # row 1: with an utterance
         self.popularity_extra = tf.Variable([1.0, 0.0], name="popularity_extra")  # empty, short histories
 
     @classmethod
-    def build(cls, tables: Mapping[str, np.ndarray], dataset: Dataset) -> "CandidateSource":
+    def build(
+        cls, tables: Mapping[str, np.ndarray], dataset: Dataset, language_axes: np.ndarray | None = None
+    ) -> "CandidateSource":
         """A source over item tables, with equal weights until `fit_blend` has learnt better ones.
 
         Args:
           tables: source -> [N+2, *] item vectors.
           dataset: catalogue, domain and training events.
+          language_axes: [2, D] orthonormal or zero rows: directions in which "text" tells a language, not a meaning;
+            they are taken out of items and utterances.
 
         Raises:
           ValueError: no table, an unknown source, or a table of another number of rows.
@@ -78,7 +84,10 @@ class CandidateSource(tf.Module):
             told = np.any(tables["text"] != 0, axis=1)  # items without a text stay at zero
             centre = tables["text"][told].mean(axis=0) if told.any() else np.zeros(widths["text"])
             source.utterance_centre.assign(centre)
-            tables["text"] = np.where(told[:, None], _unit(tables["text"] - centre), 0.0)
+            axes = source.language_axes.numpy() if language_axes is None else language_axes
+            source.language_axes.assign(axes)
+            meant = tables["text"] - centre
+            tables["text"] = np.where(told[:, None], _unit(meant - meant @ axes.T @ axes), 0.0)
         index = np.column_stack([*tables.values(), catalogue_facts.smoothed_log(counts)])
         index[:FIRST_ITEM] = 0
         source.index.assign(index)
@@ -169,9 +178,15 @@ class CandidateSource(tf.Module):
             if name in queries:
                 vector, present = queries[name]
                 vector = tf.cast(vector, tf.float32)
-                vector = tf.math.l2_normalize(vector - self.utterance_centre, axis=-1) if name == "text" else vector
+                vector = self._meaning(vector) if name == "text" else vector
                 vectors[name] = tf.where(present[:, tf.newaxis], vector, 0.0) / self.scale[place]
         return vectors
+
+    def _meaning(self, utterance: Tensor) -> Tensor:
+        """[B, D] utterances as the index has items: centred, without what tells the language, of unit length."""
+        centred = utterance - self.utterance_centre
+        told = tf.matmul(centred, self.language_axes, transpose_b=True)  # [B, 2]
+        return tf.math.l2_normalize(centred - tf.matmul(told, self.language_axes), axis=-1)
 
     def row_weights(
         self, queries: Query, history: History, weights: Tensor | None = None, extra: Tensor | None = None

@@ -5,7 +5,7 @@ from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS
 from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.items import item_vectors
-from tfrec_llm.text.model import TextModel, load, load_item_vectors
+from tfrec_llm.text.model import TextModel, load, load_item_vectors, load_language_axes
 from tfrec_llm.text.train import train
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "item_vectors",
     "load",
     "load_item_vectors",
+    "load_language_axes",
     "train",
 ]

@@ -40,6 +40,7 @@ class ItemAttributes(NamedTuple):
     probabilities: np.ndarray  # [N+2, V] float32: 1 or 0 where known
     predicted: Mapping[str, np.ndarray]  # attribute -> [N+2] bool: predicted, not known
     price: np.ndarray  # [N+2] float32, nan where neither known nor predicted
+    rank: np.ndarray  # [N+2] float32 from 0, the cheapest of like items, to 1; 1/2 where nothing is known
 
     def columns(self, names: Sequence[tuple[str, str]]) -> np.ndarray:
         """[N+2, len(names)] probabilities of (attribute, value) pairs, 0 where the pair is not among them."""
@@ -49,9 +50,11 @@ class ItemAttributes(NamedTuple):
         return padded[:, [order.get(pair, len(order)) for pair in names]]
 
     def save(self, folder: Path) -> None:
-        """Writes `item_attributes.npz` (probabilities, price, predicted) and `item_attributes.json` (the names)."""
+        """Writes `item_attributes.npz` (probabilities, price, rank, predicted) and `item_attributes.json` (the names)."""
         arrays = {f"predicted.{name}": flags for name, flags in self.predicted.items()}
-        files.write_npz(folder / f"{FILE}.npz", arrays | {"probabilities": self.probabilities, "price": self.price})
+        files.write_npz(
+            folder / f"{FILE}.npz", arrays | {name: getattr(self, name) for name in ("probabilities", "price", "rank")}
+        )
         files.write_json(folder / f"{FILE}.json", {name: list(values) for name, values in self.values.items()})
 
     @classmethod
@@ -60,7 +63,7 @@ class ItemAttributes(NamedTuple):
         names, stored = files.read_json(folder / f"{FILE}.json"), files.read_npz(folder / f"{FILE}.npz")
         predicted = {name: stored[f"predicted.{name}"] for name in names}
         values = {name: tuple(found) for name, found in names.items()}
-        return cls(values, stored["probabilities"], predicted, stored["price"])
+        return cls(values, stored["probabilities"], predicted, stored["price"], stored["rank"])
 
 
 def item_attributes(
@@ -75,7 +78,8 @@ def item_attributes(
       config: sections text and train, and the seed.
       stage: for checkpoints and logs.
     """
-    bands = price_bands(catalogue, values)
+    ranks = price_ranks(catalogue, values)
+    bands = bands_of(ranks)
     truth = {name: _held(catalogue, name, values[name]) for name in values}
     known = {name: np.array([bool(own) for own in catalogue.attributes[name]]) for name in values}
     if (bands >= 0).sum() > LEAST_ITEMS:
@@ -96,12 +100,13 @@ def item_attributes(
             found[missing] = head.probabilities(tf.constant(vectors[missing])).numpy() if missing.any() else 0.0
         columns.append(found)
     table = np.concatenate(columns, axis=1) if columns else np.zeros((len(catalogue.item_ids), 0), np.float32)
-    attributes = ItemAttributes(values, table, predicted, np.asarray(catalogue.price, np.float32))
-    return attributes._replace(price=_estimated_prices(attributes, bands)), figures
+    attributes = ItemAttributes(values, table, predicted, np.asarray(catalogue.price, np.float32), ranks)
+    price = _estimated_prices(attributes, bands)
+    return attributes._replace(price=price, rank=_estimated_ranks(attributes)), figures
 
 
-def price_bands(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]]) -> np.ndarray:
-    """Which third of the prices of like items each item is in.
+def price_ranks(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]]) -> np.ndarray:
+    """Where among the prices of like items each item's price stands.
 
     Like are items that share a value of the finest attribute (the one with most values); where fewer than 6 priced
     items do, or none is known, the whole catalogue is compared with.
@@ -111,12 +116,12 @@ def price_bands(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]]) -> 
       values: attribute -> values that count.
 
     Returns:
-      [N+2] int32 place in `BANDS`, -1 where the price is unknown.
+      [N+2] float32 from 0, the cheapest, to 1; nan where the price is unknown.
     """
     price = np.asarray(catalogue.price, np.float64)
     priced = np.isfinite(price) & (np.arange(len(price)) >= FIRST_ITEM)
-    bands = np.full(len(price), -1, np.int32)
-    bands[priced] = _thirds(price[priced])
+    ranks = np.full(len(price), np.nan, np.float32)
+    ranks[priced] = _ranks(price[priced])
     finest = max(values, key=lambda name: len(values[name]), default=None)
     groups: dict[str, list[int]] = {}
     for row in np.flatnonzero(priced) if finest else ():
@@ -124,15 +129,24 @@ def price_bands(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]]) -> 
             groups.setdefault(value, []).append(row)
     for rows in groups.values():
         if len(rows) >= LEAST_GROUP:
-            bands[rows] = _thirds(price[rows])
-    return bands
+            ranks[rows] = _ranks(price[rows])
+    return ranks
 
 
-def _thirds(prices: np.ndarray) -> np.ndarray:
-    """Place in `BANDS` of each price among them; equal prices get the same."""
-    below = np.searchsorted(np.sort(prices), prices, "left")
-    above = np.searchsorted(np.sort(prices), prices, "right")
-    return np.minimum((below + above) * 3 // (2 * len(prices)), 2).astype(np.int32)
+def bands_of(ranks: np.ndarray) -> np.ndarray:
+    """[N+2] int32 place in `BANDS`, -1 where the rank is nan."""
+    known = np.isfinite(ranks)
+    thirds = np.minimum(np.where(known, ranks, 0.0) * 3 + 1e-6, 2).astype(np.int32)
+    return np.where(known, thirds, -1)
+
+
+def _ranks(prices: np.ndarray) -> np.ndarray:
+    """The place of each price among them, from 0 to 1; equal prices share the middle of their places."""
+    if len(prices) < 2:
+        return np.full(len(prices), 0.5)
+    ordered = np.sort(prices)
+    first, last = np.searchsorted(ordered, prices, "left"), np.searchsorted(ordered, prices, "right") - 1
+    return (first + last) / 2 / (len(prices) - 1)
 
 
 def _held(catalogue: Catalogue, name: str, values: Sequence[str]) -> np.ndarray:
@@ -222,3 +236,13 @@ def _estimated_prices(attributes: ItemAttributes, bands: np.ndarray) -> np.ndarr
         if rows.any() and (bands == band).any():
             price[rows] = np.median(price[bands == band])
     return price
+
+
+def _estimated_ranks(attributes: ItemAttributes) -> np.ndarray:
+    """Ranks, and for items without one the mean of their predicted bands; the middle where nothing is known."""
+    ranks = np.where(np.isfinite(attributes.rank), attributes.rank, 0.5).astype(np.float32)
+    if PRICE_BAND in attributes.values:
+        rows = attributes.predicted[PRICE_BAND]
+        probable = attributes.columns([(PRICE_BAND, band) for band in BANDS])
+        ranks[rows] = (probable @ np.array([1 / 6, 1 / 2, 5 / 6], np.float32))[rows]
+    return ranks

@@ -1,5 +1,6 @@
 """What the later stages and the export see of the text stage: utterance -> TextSignals. I(X) of the article."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import tensorflow as tf
 
 from tfrec_llm import training
 from tfrec_llm.config import Config, choose
+from tfrec_llm.text.answers import Answers
 from tfrec_llm.text.attributes import ItemAttributes
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS, fingerprint
 from tfrec_llm.text.finetuning import FINETUNING, Finetuning
+from tfrec_llm.text.ensemble import Ensemble
 from tfrec_llm.text.heads import Head
 from tfrec_llm.text.slots import NUM_BOUNDS, SlotModel, item_table, load_slots, with_bounds
 from tfrec_llm.training import files
@@ -36,7 +39,7 @@ class TextModel(tf.Module):
     def __init__(
         self,
         encoder: TextEncoder,
-        heads: dict[str, Head],
+        heads: Mapping[str, Answers],
         labels: dict[str, tuple[str, ...]],
         items: ItemVectors,
         max_tokens: int,
@@ -44,7 +47,7 @@ class TextModel(tf.Module):
         attributes: ItemAttributes | None = None,
     ):
         super().__init__(name="text_model")
-        self.encoder, self.heads = encoder, heads
+        self.encoder, self.heads = encoder, dict(heads)
         self.intents, self.emotions, self.sentiments = (labels[name] for name in SIGNALS)
         self._items, self._max_tokens = items, max_tokens
         self.slots, self._attributes = slots, attributes
@@ -94,6 +97,10 @@ class TextModel(tf.Module):
     def signals(self, embedding: tf.Tensor) -> TextSignals:
         """What utterances say, from their embeddings [B, D]."""
         return TextSignals(*(self.heads[name].probabilities(embedding) for name in SIGNALS), embedding)
+
+    def known_intent(self, embedding: tf.Tensor) -> tf.Tensor:
+        """[B, D] embeddings -> [B] bool: False where the evidence is for none of the intents."""
+        return self.heads["intent"].known(embedding)
 
 
 def load(config: Config, folder: Path) -> TextModel:
@@ -147,13 +154,22 @@ def serve_finetuned(encoder: TextEncoder, finetuning: Finetuning, folder: Path) 
     encoder.fingerprint = fingerprint(encoder.fingerprint.encode(), (folder / FINETUNED).read_bytes())
 
 
+def load_language_axes(folder: Path) -> np.ndarray:
+    """[2, D] what `languages.language_axes` found, numpy."""
+    return files.read_npz(folder / "item_vectors.npz")["language_axes"]
+
+
 def load_item_vectors(folder: Path) -> ItemVectors:
     """The item vectors alone, numpy: for stages that need no encoder."""
     stored = files.read_npz(folder / "item_vectors.npz")
     return ItemVectors(stored["text"], None, None, None, stored["present"])
 
 
-def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Head:
-    head = Head(dim, len(about["labels"]), config.text.hidden, multi_label=about["multi_label"])
+def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Answers:
+    heads = [
+        Head(dim, len(about["labels"]), config.text.hidden, multi_label=about["multi_label"])
+        for _ in range(about["members"])
+    ]
+    head = heads[0] if len(heads) == 1 else Ensemble(heads)
     training.load_weights(head, folder / "heads" / f"{name}.npz")
     return head

@@ -47,8 +47,9 @@ def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, se
     The domain's own sentences give "intent" and "emotion" in the domain's order of labels, and sentiments by their
     emotions; every corpus with negative, neutral or positive sentiments goes into "sentiment", every one whose emotions
     are all of the domain's into "emotion"; a corpus with other labels gets heads of its own. Rows whose intent the
-    domain's `intent_map` translates train "intent" too, as corpus "<corpus>_served", at most `domain_rows` of them; so do all intents of the user's own file, and those that the
-    domain does not know are added to the labels that are served.
+    domain's `intent_map` translates train "intent" too, as corpus "<corpus>_served", at most `domain_rows` of them; so
+    do all intents of the user's own file, and those that the domain does not know are added to the labels that are
+    served.
 
     Args:
       corpora: labelled texts, the domain's among them as corpus "domain".

@@ -18,6 +18,7 @@ from tfrec_llm.text.heads import Head, undecided
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.joint import train_jointly
 from tfrec_llm.text.judging import judge_head
+from tfrec_llm.text.languages import language_axes
 from tfrec_llm.text.little.sampling import few_rows
 from tfrec_llm.text.little.steps import learn_from_unlabelled, list_to_label, prepare_encoder, unlabelled_texts
 from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
@@ -26,7 +27,7 @@ from tfrec_llm.text.slots import write_slots
 from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
 from tfrec_llm.text.weak import weak_agreement, with_weak_rows
 from tfrec_llm.training import Stage, files
-from tfrec_llm.types import Dataset, ItemVectors, Utterances
+from tfrec_llm.types import Dataset, Utterances
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
         figures |= judge_head(task, _of(task, vectors), heads[task.name], main, config.seed)
     figures |= robustness_figures(tasks, heads, encode, main, config.seed) if text.robustness else {}
     list_to_label(tasks, heads, unlabelled, encode, config, stage)
-    _write_items(item_vectors(encoder, dataset.catalogue, config.text), dataset, stage)
+    _write_items(encoder, dataset, config, stage)
     figures |= write_slots(encoder, dataset, config, stage)
     figures |= weak_agreement(tasks, vectors, heads, config.text.corpora)
     figures.setdefault("text.trained_share", _figure(_trained_share(heads, encoder)))
@@ -96,8 +97,11 @@ def _learn(
     return learn_from_unlabelled(tasks, heads, unlabelled, encode, config, stage)
 
 
-def _write_items(items: ItemVectors, dataset: Dataset, stage: Stage) -> None:
-    files.write_npz(stage.folder / "item_vectors.npz", {"text": items.text, "present": items.present})
+def _write_items(encoder: TextEncoder, dataset: Dataset, config: Config, stage: Stage) -> None:
+    items = item_vectors(encoder, dataset.catalogue, config.text)
+    axes = language_axes(encoder, dataset.domain, dataset.catalogue, items.text, config)
+    stored = {"text": items.text, "present": items.present, "language_axes": axes}
+    files.write_npz(stage.folder / "item_vectors.npz", stored)
     rows = np.flatnonzero(items.present[:, 0])
     training.write_projector(stage.logs, "items", items.text[rows], [dataset.catalogue.titles[row] for row in rows])
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from tfrec_llm.config import Config
 from tfrec_llm.data.slots import frequent_values
-from tfrec_llm.text.attributes import PRICE_BAND, ItemAttributes, item_attributes
+from tfrec_llm.text.attributes import ItemAttributes, item_attributes
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.slots.judge import Figures
 from tfrec_llm.text.slots.model import PRICE, SlotModel
 from tfrec_llm.text.slots.train import train_slots
 from tfrec_llm.training import Stage
-from tfrec_llm.types import Dataset
+from tfrec_llm.types import FIRST_ITEM, Dataset
 
 FOLDER = "slots"
 
@@ -58,5 +58,13 @@ def load_slots(folder: Path, encoder: TextEncoder, hidden: int) -> tuple[SlotMod
 
 
 def item_table(model: SlotModel, attributes: ItemAttributes) -> np.ndarray:
-    """[N+2, V] how much each item has of what `SlotModel.named` hears; times it, how well items fit an utterance."""
-    return attributes.columns([(PRICE_BAND if name == PRICE else name, value) for name, value in model.names])
+    """[N+2, V] how much each item has of what `SlotModel.named` hears; times it, how well items fit an utterance.
+
+    Of "low" an item has as much as it is cheap among its like, of "high" the rest.
+    """
+    table = attributes.columns(model.names).astype(np.float32)
+    for place, (name, value) in enumerate(model.names):
+        if name == PRICE:
+            table[:, place] = attributes.rank if value == "high" else 1 - attributes.rank
+    table[:FIRST_ITEM] = 0
+    return table
