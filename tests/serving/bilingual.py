@@ -12,7 +12,7 @@ ITEMS = [
     ("p6", "smartphone", "曜石 Pro 6.1 英寸 512GB", "旗舰影像，钛合金机身，无线充电。", 1299),
     ("c1", "phone case", "大屏手机壳 防摔 透明", "适合 6.7 到 6.9 英寸机型，便宜耐用。", 9),
     ("c2", "phone case", "Slim silicone cover for Aurora X", "Soft cover that protects the large screen edges.", 12),
-    ("c3", "phone case", "Leather wallet cover with card slots", "Genuine leather, magnetic clasp, fits most models.", 49),
+    ("c3", "phone case", "Leather wallet cover with card slots", "Genuine leather, magnetic clasp.", 49),
     ("c4", "phone case", "卡通硅胶保护套", "可爱图案，四角气囊，手感柔软。", 7),
     ("c5", "phone case", "Rugged shell with kickstand", "Survives falls from two metres, holds upright.", 25),
     ("c6", "phone case", "真皮翻盖保护套", "头层牛皮，可放三张卡。", 59),

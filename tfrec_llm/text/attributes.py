@@ -50,7 +50,7 @@ class ItemAttributes(NamedTuple):
         return padded[:, [order.get(pair, len(order)) for pair in names]]
 
     def save(self, folder: Path) -> None:
-        """Writes `item_attributes.npz` (probabilities, price, rank, predicted) and `item_attributes.json` (the names)."""
+        """Writes `item_attributes.npz` and, with the names of the columns, `item_attributes.json`."""
         arrays = {f"predicted.{name}": flags for name, flags in self.predicted.items()}
         files.write_npz(
             folder / f"{FILE}.npz", arrays | {name: getattr(self, name) for name in ("probabilities", "price", "rank")}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.config import Config
+from tfrec_llm.config import Config, Regularise
 from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
 from tfrec_llm.text.bulk import encode_texts, fast_precision
 from tfrec_llm.text.encoder import TextEncoder
@@ -110,7 +110,7 @@ def _tags(encoder: TextEncoder, text: str, spans: Sequence, ids: np.ndarray, kin
 
 def _unweighted(config: Config) -> Config:
     """Most tokens are outside and most values are not named: weights by rarity would find spans everywhere."""
-    regularise = replace(config.text.regularise, class_weights=False)
+    regularise = Regularise(class_weights=False, patience=config.text.regularise.patience)
     return replace(config, text=replace(config.text, regularise=regularise))
 
 
