@@ -102,8 +102,9 @@ class SentencePiece(tf.Module):
         kinds = {cls.UNKNOWN: model.SentencePiece.UNKNOWN}
         kinds |= dict.fromkeys((cls.BEGIN, cls.PAD, cls.END), model.SentencePiece.CONTROL)
         for i, (piece, score) in enumerate(zip(pieces, np.asarray(scores).tolist(), strict=True)):
-            kind = model.SentencePiece.CONTROL if piece in cls.SPECIAL else model.SentencePiece.NORMAL
-            model.pieces.add(piece=piece, score=score, type=kinds.get(i, kind))
+            added = model.pieces.add(piece=piece, score=score)  # an export holds the model twice: no field too many
+            if i in kinds or piece in cls.SPECIAL:
+                added.type = kinds.get(i, model.SentencePiece.CONTROL)
         model.trainer_spec.model_type = model.trainer_spec.UNIGRAM
         model.trainer_spec.unk_id, model.trainer_spec.pad_id = cls.UNKNOWN, cls.PAD
         model.trainer_spec.bos_id, model.trainer_spec.eos_id = cls.BEGIN, cls.END
