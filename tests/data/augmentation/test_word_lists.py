@@ -15,11 +15,15 @@ SENSES = b"""bright%3:00:00:: 00000001 1 5
 bright%5:00:00:radiant:00 00000002 2 9
 buy%1:06:00:: 00000003 1 2
 buy%2:40:00:: 00000004 1 30
-glowing%5:00:00:radiant:00 00000002 1 0
+glowing%5:00:00:radiant:00 00000002 1 2
 ice_cream%1:13:00:: 00000005 1 1
-gelato%1:13:00:: 00000005 1 0
+gelato%1:13:00:: 00000005 1 1
+pay%2:40:00:: 00000006 1 4
+pay%2:41:00:: 00000004 2 3
 purchase%2:40:00:: 00000004 1 10
-steal%1:06:00:: 00000003 1 0
+emption%2:40:00:: 00000004 1 0
+steal%1:06:00:: 00000003 1 3
+by%2:40:00:: 00000004 1 3
 1st%3:00:00:: 00000001 1 0
 """
 
@@ -28,15 +32,16 @@ def test_cilin_rows_of_equal_meaning_only_without_ambiguous_and_single_character
     assert parse_cilin(CILIN) == {"甲甲": ("乙乙",), "庚庚": ("乙乙",), "辛辛": ("壬壬",), "壬壬": ("辛辛",)}
 
 
-def test_wordnet_takes_the_commonest_sense():
-    # "bright" is more often the satellite that "glowing" is; "buy" more often the verb than the noun
+def test_wordnet_takes_the_commonest_sense_and_common_words():
+    # "bright" is more often the satellite that "glowing" is, "buy" more often the verb; "emption" was never tagged
     assert parse_wordnet(SENSES) == {
         "bright": ("glowing",),
         "glowing": ("bright",),
-        "buy": ("purchase",),
-        "purchase": ("buy",),
+        "buy": ("pay", "purchase"),
+        "purchase": ("buy", "pay"),
+        "emption": ("buy", "pay", "purchase"),
         "steal": ("buy",),
-    }
+    }  # "pay" is alone in its commonest sense, "by" is too short
 
 
 def test_the_two_sides_share_no_replacement_and_lose_none():
@@ -57,7 +62,7 @@ def test_a_folder_of_wordnet_is_read_instead_of_the_archive(tmp_path):
     both = {}
     for use in word_lists.USES:
         both |= word_lists.synonym_list("en", use, str(tmp_path)).words
-    assert set(both) == {"bright", "glowing", "buy", "purchase", "steal"}
+    assert set(both) == {"bright", "glowing", "buy", "purchase", "emption", "steal"}
     with pytest.raises(ValueError, match="give the folder"):
         word_lists.synonym_list("en", "train", str(tmp_path / "nowhere"))
 

@@ -97,19 +97,22 @@ def parse_wordnet(content: bytes) -> dict[str, tuple[str, ...]]:
     """WordNet's `index.sense`: word -> the other words of the sense that it most often has.
 
     A line is `lemma%type:..., place of the sense, number of the sense, how often it was tagged`. Only single words of
-    letters count; of senses that were never tagged the first wins, and of a noun and a verb the noun.
+    three letters and more count, and only those are put in that were tagged at all: the others are too rare for what
+    people say.
     """
     members: dict[tuple[str, str], list[str]] = defaultdict(list)
-    best: dict[str, tuple[tuple[int, int, int], tuple[str, str]]] = {}
+    best: dict[str, tuple[int, int, tuple[str, str]]] = {}
+    common: set[str] = set()
     for line in content.decode("utf-8").splitlines():
         key, place, number, tagged = line.split()
         lemma, _, rest = key.partition("%")
-        if not (lemma.isascii() and lemma.isalpha()):
-            continue
-        kind = "3" if rest[0] == "5" else rest[0]  # satellites are adjectives
-        members[kind, place].append(lemma)
-        rank = (int(tagged), -int(number), -int(kind))
-        if lemma not in best or rank > best[lemma][0]:
-            best[lemma] = (rank, (kind, place))
-    table = {lemma: tuple(o for o in members[sense] if o != lemma) for lemma, (_, sense) in best.items()}
+        if lemma.isascii() and lemma.isalpha() and len(lemma) > 2:
+            sense = ("3" if rest[0] == "5" else rest[0], place)  # satellites are adjectives
+            members[sense].append(lemma)
+            best[lemma] = max(best.get(lemma, (-1, 0, sense)), (int(tagged), -int(number), sense))
+            common |= {lemma} if int(tagged) else set()
+    table = {
+        lemma: tuple(other for other in members[sense] if other != lemma and other in common)
+        for lemma, (*_, sense) in best.items()
+    }
     return {lemma: others for lemma, others in table.items() if others}

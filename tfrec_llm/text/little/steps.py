@@ -14,11 +14,11 @@ from tfrec_llm.text.heads import Head
 from tfrec_llm.text.little.contrast import adapt, few_shot
 from tfrec_llm.text.little.selection import most_worth_labelling, uncertainty, write_list
 from tfrec_llm.text.little.self_training import self_train
-from tfrec_llm.text.tasks import Task
+from tfrec_llm.text.tasks import DOMAIN, FILES, Task
+from tfrec_llm.text.weak import WEAK
 from tfrec_llm.training import Stage
 
 log = logging.getLogger(__name__)
-OWN = "files"  # the corpus of the user's own labelled file
 TO_LABEL = "to_label.csv"
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -59,8 +59,9 @@ def prepare_encoder(
 
 
 def chosen_tasks(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks that learn from the user's own file; all, where none does."""
-    return [task for task in tasks if OWN in task.corpus] or list(tasks)
+    """The tasks that learn from the user's own file; where none does, from any text that is no template; else all."""
+    own = [task for task in tasks if FILES in task.corpus]
+    return own or [task for task in tasks if set(task.corpus) - {DOMAIN, WEAK}] or list(tasks)
 
 
 def learn_from_unlabelled(
