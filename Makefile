@@ -13,7 +13,7 @@ PY := .venv/bin/python
 ARGUMENTS = --config "$(CONFIG)" --run "$(RUN)" $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train eval export recommend simulate tensorboard smoke test test-all lint format clean
+.PHONY: help setup data train eval export recommend simulate bench tensorboard smoke test test-all lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ recommend: setup  ## ask the export: USER=1 TEXT="funny animation for kids"
 
 simulate: setup  ## let the agents learn in small worlds with a known optimum
 	@$(PY) -m pipelines.simulate $(ARGUMENTS)
+
+bench: setup  ## measure speed beside other libraries, which get an environment of their own (.venv-bench)
+	@$(PY) -m pipelines.bench --config "$(CONFIG)" $(if $(filter command line,$(origin RUN)),--run "$(RUN)") $(if $(SET),--set $(SET))
 
 tensorboard: setup  ## watch RUN in the browser
 	@$(PY) -m tensorboard.main --logdir "$(RUN)/tensorboard"

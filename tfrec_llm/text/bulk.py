@@ -7,7 +7,7 @@ goes on where it was; a piece that cannot be read counts as absent.
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,8 @@ def encode_texts(
     if len(missing):
         distinct = [texts[i] for i in first[missing]]
         fast = make_engine(encoder, engine, tf.as_dtype(precision))
-        for rows, values in encode_pieces(encoder, fast, distinct, kind, max_tokens, batch_size):
+        tokens = token_rows(encoder, distinct, kind, max_tokens)
+        for rows, values in encode_pieces(fast, tokens, batch_size, f"encode {kind}"):
             vectors[missing[rows]] = values
             _write(folder, keys[missing[rows]], values)
     return vectors[place.reshape(-1)]
@@ -79,27 +80,23 @@ def _key(text: str) -> bytes:
 
 
 def encode_pieces(
-    encoder: TextEncoder, engine: Engine, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int
+    engine: Engine, tokens: Sequence[np.ndarray], batch_size: int, label: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Encodes shortest first, without the cache.
+    """Encodes shortest first, so that a batch has little padding; without the cache.
 
     Args:
-      encoder: tokenizes.
-      engine: made of the same encoder.
-      texts: n strings.
-      kind: "query" or "passage".
-      max_tokens: longer texts are cut.
+      engine: token ids -> vectors.
+      tokens: ids of each text, without padding.
       batch_size: texts encoded together.
+      label: of the progress bar.
 
     Yields:
       Positions [m] among the texts and their vectors [m, D], piece by piece.
     """
-    tokens = token_rows(encoder, texts, kind, max_tokens)
     order = np.argsort([len(row) for row in tokens], kind="stable")
-    with tqdm(
-        total=len(texts), desc=f"encode {kind}", unit="text", disable=True if len(texts) < PIECE // 8 else None
-    ) as bar:
-        for begin in range(0, len(texts), PIECE):
+    hidden = True if len(tokens) < PIECE // 8 else None
+    with tqdm(total=len(tokens), desc=label, unit="text", disable=hidden) as bar:
+        for begin in range(0, len(tokens), PIECE):
             rows, values = order[begin : begin + PIECE], []
             parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
             for vectors in engine.stream(_padded([tokens[i] for i in part]) for part in parts):
@@ -121,16 +118,26 @@ def token_rows(
     encoder: TextEncoder, texts: Sequence[str], kind: str, max_tokens: int, batch_size: int = 256
 ) -> list[np.ndarray]:
     """Token ids of each text, int32, without padding."""
+    return tokenizing(encoder, kind, max_tokens, batch_size)(texts)
+
+
+def tokenizing(
+    encoder: TextEncoder, kind: str, max_tokens: int, batch_size: int = 256
+) -> Callable[[Sequence[str]], list[np.ndarray]]:
+    """`token_rows` as a function of the texts alone, traced once."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def tokenize(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return encoder.tokenize(batch, kind, max_tokens)
 
-    rows = []
-    for start in range(0, len(texts), batch_size):
-        batch = [text.encode("utf-8", "replace") for text in texts[start : start + batch_size]]
-        ids, mask = (part.numpy() for part in tokenize(tf.constant(batch)))
-        rows += [row[: kept.sum()] for row, kept in zip(ids, mask, strict=True)]
+    def rows(texts: Sequence[str]) -> list[np.ndarray]:
+        found = []
+        for start in range(0, len(texts), batch_size):
+            batch = [text.encode("utf-8", "replace") for text in texts[start : start + batch_size]]
+            ids, mask = (part.numpy() for part in tokenize(tf.constant(batch)))
+            found += [row[: kept.sum()] for row, kept in zip(ids, mask, strict=True)]
+        return found
+
     return rows
 
 

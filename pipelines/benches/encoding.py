@@ -1,0 +1,211 @@
+"""Encoding texts of mixed length and single utterances beside sentence-transformers and ONNX Runtime, same weights.
+
+Text in, vector out on both sides: tokenizer included, sorted by length, same batch size and threads.
+"""
+
+import csv
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.benches import environment
+from pipelines.benches.models import WRITERS
+from pipelines.benches.rounds import Settings, paired
+from tfrec_llm.text import TextEncoder, bulk
+from tfrec_llm.text.encoders import ENCODERS
+from tfrec_llm.text.engine import Engine, make_engine, resolve
+from tfrec_llm.training.strategy import available_cores
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "labels.csv"
+LONGEST = 6  # sentences in a text
+SINGLES = 30  # utterances asked one by one in a round
+LEAST_COSINE = 0.99  # between ours and a peer: below it they do not have the same weights
+PEERS = {  # key of bench.json -> (peer, its precision, our engine; "" = the best here)
+    "encode.sentence_transformers_bf16": ("sentence_transformers", "bfloat16", ""),
+    "encode.sentence_transformers_fp32": ("sentence_transformers", "float32", ""),
+    "encode.onnxruntime": ("onnxruntime", "float32", ""),
+    "encode.tensorflow_only": ("sentence_transformers", "bfloat16", "tensorflow"),
+}
+
+
+class Ours:
+    """Our encoder behind one engine.
+
+    Args:
+      encoder: the encoder.
+      engine: made of it.
+      max_tokens: texts are cut after so many.
+      batch_size: texts encoded together.
+    """
+
+    def __init__(self, encoder: TextEncoder, engine: Engine, max_tokens: int, batch_size: int):
+        self._engine, self._batch_size = engine, batch_size
+        self._tokens = bulk.tokenizing(encoder, "query", max_tokens)
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """[n, D]."""
+        tokens = self._tokens(texts)
+        pieces = list(bulk.encode_pieces(self._engine, tokens, self._batch_size, "bench"))
+        rows, values = (np.concatenate(part) for part in zip(*pieces, strict=True))
+        return values[np.argsort(rows)]
+
+    def seconds(self, texts: Sequence[str]) -> float:
+        """All at once."""
+        begin = time.perf_counter()
+        self.vectors(texts)
+        return time.perf_counter() - begin
+
+    def each(self, texts: Sequence[str]) -> list[float]:
+        """Seconds of one text after the other."""
+        times = []
+        for text in texts:
+            begin = time.perf_counter()
+            (row,) = self._tokens([text])
+            self._engine.single(row, np.ones(len(row), bool))
+            times.append(time.perf_counter() - begin)
+        return times
+
+
+class Peer:
+    """A server in `.venv-bench`, the same verbs.
+
+    Args:
+      command: starts it.
+      load: what it opens.
+      prefix: put before every text.
+      batch_size: texts encoded together.
+    """
+
+    def __init__(self, command: Sequence[str], load: Mapping[str, Any], prefix: str, batch_size: int):
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._prefix, self._batch_size = prefix, batch_size
+        self.versions = self._ask({"do": "load", **load})
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """[n, D]."""
+        return np.array(self._send("vectors", texts)["vectors"], np.float32)
+
+    def seconds(self, texts: Sequence[str]) -> float:
+        """All at once."""
+        return self._send("encode", texts)["seconds"]
+
+    def each(self, texts: Sequence[str]) -> list[float]:
+        """Seconds of one text after the other."""
+        return self._send("each", texts)["seconds"]
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+    def _send(self, what: str, texts: Sequence[str]) -> dict[str, Any]:
+        return self._ask({"do": what, "texts": [self._prefix + text for text in texts], "batch": self._batch_size})
+
+    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise ValueError("expected an answer of the peer, got none: its message stands above.")
+        return json.loads(line)
+
+
+def encode(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every peer for every encoder; the first encoder's keys have no segment.
+
+    Args:
+      settings: `config.text` says lengths, batch size, engine; `encoders` are names in `ENCODERS`.
+    """
+    python, entries = environment.python(), {}
+    for name in settings.encoders:
+        segment = "" if name == settings.encoders[0] else f"|{name}"
+        own_settings, build = ENCODERS[name]
+        encoder = build(own_settings())
+        with tempfile.TemporaryDirectory(prefix="tfrec_llm-bench-") as folder:
+            WRITERS[name](Path(folder))
+            for key, (peer, dtype, engine) in PEERS.items():
+                start = _starter(python, peer, dtype, folder, encoder, settings)
+                entries[key + segment] = _beside(f"{key}{segment}", encoder, engine, start, settings)
+                entries[key + segment]["setup"] |= {"encoder": name, "peer": peer, "peer_dtype": dtype}
+    return entries
+
+
+def _starter(
+    python: Path, peer: str, dtype: str, folder: str, encoder: TextEncoder, settings: Settings
+) -> Callable[[], Peer]:
+    text = settings.config.text
+    load = {
+        "peer": peer,
+        "dtype": dtype,
+        "folder": folder,
+        "threads": _threads(settings),
+        "max_tokens": text.max_tokens,
+    }
+    command = [str(python), str(Path(__file__).with_name("peer.py"))]
+    return lambda: Peer(command, load, encoder.prefix("query"), text.batch_size)
+
+
+def _beside(
+    label: str, encoder: TextEncoder, engine: str, start: Callable[[], Any], settings: Settings
+) -> dict[str, Any]:
+    """One peer: texts in bulk, then one by one.
+
+    Raises:
+      ValueError: the two give different vectors.
+    """
+    text = settings.config.text
+    name = resolve(engine or text.engine)
+    precision = bulk.fast_precision() if text.precision == "auto" else text.precision
+    made = make_engine(encoder, name, tf.as_dtype(precision), _threads(settings))
+    ours = Ours(encoder, made, text.max_tokens, text.batch_size)
+    texts = mixed_texts(settings.texts, settings.config.seed)
+    peer = start()
+    try:
+        cosine = float((ours.vectors(texts[:32]) * peer.vectors(texts[:32])).sum(1).min())
+        if cosine < LEAST_COSINE:
+            raise ValueError(f"{label}: expected the same vectors, got a cosine of {cosine:.3f}; weights differ.")
+        setup = {"threads": _threads(settings), "dtype": precision, "batch": text.batch_size, "texts": len(texts)}
+        setup |= {"engine": made.name, "least_cosine": round(cosine, 5), **peer.versions}
+        rate = lambda side: lambda: len(texts) / side.seconds(texts)  # noqa: E731
+        measured = paired(label, rate(ours), rate(peer), settings.rounds, "texts/s", setup)
+        return measured | {"ms": _alone(ours, peer, settings)}
+    finally:
+        peer.close()
+
+
+def _alone(ours: Any, peer: Any, settings: Settings) -> dict[str, float]:
+    """Median milliseconds of a single utterance."""
+    one = mixed_texts(SINGLES, settings.config.seed + 1, longest=1)
+    for side in (ours, peer):
+        side.each(one[:3])
+    times = [(ours.each(one), peer.each(one)) for _ in range(settings.rounds)]
+    return {
+        name: 1e3 * median(seconds for pair in times for seconds in pair[place])
+        for place, name in enumerate(("ours", "peer"))
+    }
+
+
+def mixed_texts(count: int, seed: int, longest: int = LONGEST) -> list[str]:
+    """Texts of 1 to `longest` sentences of our own sample, English and Chinese.
+
+    Args:
+      count: of texts.
+      seed: of the choice.
+      longest: sentences in a text at most.
+    """
+    with SAMPLE.open(encoding="utf-8", newline="") as file:
+        sentences = [row["text"] for row in csv.DictReader(file)]
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice(sentences, 1 + draw.integers(longest))) for _ in range(count)]
+
+
+def _threads(settings: Settings) -> int:
+    return settings.config.train.threads or available_cores()

@@ -1,0 +1,78 @@
+"""Ours and a peer in turn, in one run: the entries of bench.json."""
+
+import itertools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from tfrec_llm.config import Config
+
+Rate = Callable[[], float]  # runs once and says how many units a second it did
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all benches share."""
+
+    config: Config
+    rounds: int
+    encoders: tuple[str, ...]
+    texts: int
+
+
+def paired(label: str, ours: Rate, peer: Rate, rounds: int, unit: str, setup: Mapping[str, Any]) -> dict[str, Any]:
+    """Measures two programs in turn; who begins changes from round to round, and each runs once before it counts.
+
+    Args:
+      label: shown at the progress bar.
+      ours: runs ours once.
+      peer: runs the peer once, on the same work.
+      rounds: pairs of runs, at least 5 for a figure to be published.
+      unit: of the rates, such as texts/s.
+      setup: threads, precision and so on.
+
+    Returns:
+      An entry of bench.json: median rates, and median, least and greatest of the paired ratios.
+    """
+    ours(), peer()
+    pairs = []
+    for number in tqdm(range(rounds), desc=label, unit="round"):
+        if number % 2:
+            theirs = peer()
+            pairs.append((ours(), theirs))
+        else:
+            pairs.append((ours(), peer()))
+    return entry(pairs, unit, setup)
+
+
+def entry(pairs: Sequence[tuple[float, float]], unit: str, setup: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of bench.json from paired rates (ours, peer), above 1 better for us."""
+    ratios = [ours / peer for ours, peer in pairs]
+    return {
+        "ours": statistics.median(ours for ours, _ in pairs),
+        "peer": statistics.median(peer for _, peer in pairs),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "unit": unit,
+        "rounds": len(pairs),
+        "setup": dict(setup),
+    }
+
+
+def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The entries as lines for the eye."""
+    heads = ("bench", "ours", "peer", "unit", "ratio", "least", "greatest", "one: ours ms", "peer ms")
+    rows = [heads]
+    for key, one in sorted(entries.items()):
+        if "ratio" not in one:
+            rows.append((key, f"{one['value']:,.2f}", "", one["unit"], *[""] * 5))
+            continue
+        alone = [f"{one['ms'][who]:.2f}" for who in ("ours", "peer")] if "ms" in one else ["", ""]
+        ratios = [f"{one[which]:.2f}" for which in ("ratio", "ratio_min", "ratio_max")]
+        rows.append((key, f"{one['ours']:,.1f}", f"{one['peer']:,.1f}", one["unit"], *ratios, *alone))
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
