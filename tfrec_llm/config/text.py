@@ -118,7 +118,15 @@ class Text:
     joint_batch_size: int = setting(32, "texts per step of a fine-tuned encoder", low=1)
     hidden: int = setting(256, "width of a hidden layer in the heads; 0 = linear", low=0)
     dropout: float = setting(0.5, "share of a head's inputs and hidden units left out in training", low=0, high=0.95)
+    none_share: float = setting(
+        0.02, "share of the validation utterances with an intent that may be taken for none; 0 = none is never", low=0, high=0.5
+    )
+    unseen_intents: bool = setting(
+        False, "leave a quarter of the intents out of all training, to measure how well none is told (for evaluation)"
+    )
     train_languages: tuple[str, ...] = setting((), "train on rows of these languages only (en, zh); empty = all")
+    ignore_labels: tuple[str, ...] = setting((), "rows with one of these labels are neither learnt from nor judged")
+    tfidf: bool = setting(True, "judge TF-IDF with logistic regression beside the heads, on the same rows")
     regularise: Regularise = setting(Regularise(), "against overfitting")
     augment: Augment = setting(Augment(), "training texts changed without changing their labels")
     robustness: bool = setting(False, "judge the heads on test texts with typos and with synonyms too")

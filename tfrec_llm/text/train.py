@@ -10,6 +10,7 @@ import numpy as np
 from tfrec_llm import data, training
 from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.text.bulk import encode_texts
+from tfrec_llm.text.chosen import chosen_rows
 from tfrec_llm.text.copies import with_copies
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
@@ -25,6 +26,7 @@ from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
 from tfrec_llm.text.robust import robustness_figures
 from tfrec_llm.text.slots import write_slots
 from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
+from tfrec_llm.text.tfidf import tfidf_figures
 from tfrec_llm.text.weak import weak_agreement, with_weak_rows
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import Dataset, Utterances
@@ -44,7 +46,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
       Metric key -> {"value", "ci95", "over", "n", "split"}, also written as `metrics.json`.
     """
     text, unlabelled = config.text, unlabelled_texts(config)
-    made = make_tasks(_corpora(config, dataset), dataset.domain, text, config.seed)
+    made = chosen_rows(make_tasks(_corpora(config, dataset), dataset.domain, text, config.seed), text)
     few = [few_rows(task, text.little.examples_per_label, config.seed) for task in made]
     tasks = with_weak_rows(few, text, config.seed)
     with training.make_strategy(config.train).scope():
@@ -56,6 +58,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     vectors = _vectors(encode, tasks)
     for task in tasks:
         figures |= judge_head(task, _of(task, vectors), heads[task.name], main, config.seed)
+    figures |= tfidf_figures(tasks, main, config.seed) if text.tfidf else {}
     figures |= robustness_figures(tasks, heads, encode, main, config.seed) if text.robustness else {}
     list_to_label(tasks, heads, unlabelled, encode, config, stage)
     _write_items(encoder, dataset, config, stage)
