@@ -1,28 +1,37 @@
-"""Judges a run by the protocol: `python -m pipelines.evaluate --config video --set evaluate.split=test`."""
+"""Judges a run by the protocol, or makes the cells of an experiment.
 
-import tempfile
+`python -m pipelines.evaluate --config video --set evaluate.split=test`;
+`python -m pipelines.evaluate --suite text_methods --cells lora,full`.
+"""
+
 from collections.abc import Sequence
-from pathlib import Path
 
-from pipelines import arguments, judged, stages
-from tfrec_llm import evaluation, serving, training
+from pipelines import arguments, judged, suite, summary
+from tfrec_llm import evaluation, training
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Finished stages -> figures in `<run>/metrics.json` and a table.
+    """Finished stages -> figures in `<run>/metrics.json` and a table; or a suite -> `results/<suite>/<cell>.json`.
 
     Args:
       argv: command-line arguments, None for the process's own.
+
+    Raises:
+      ValueError: `--suite` together with `--set`: the suite's TOML says what its cells are.
     """
-    config, run = arguments.read(arguments.parser(__doc__).parse_args(argv))
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--suite", default="", help="a name in pipelines/suites/: makes its missing cells")
+    parser.add_argument("--cells", default="", help="with --suite: only these, e.g. lora,full-2 (default: all)")
+    options = parser.parse_args(argv)
+    if options.suite:
+        if options.set:
+            raise ValueError(f"--set: expected none beside --suite; change {options.suite}.toml instead.")
+        suite.run_suite(options.suite, [name for name in options.cells.split(",") if name])
+        print("\n".join(summary.table(suite.load_suite(options.suite), suite.kept_cells(options.suite))))
+        return
+    config, run = arguments.read(options)
     training.set_threads(config.train)
-    dataset = stages.load_dataset(run)
-    with tempfile.TemporaryDirectory() as scratch, evaluation.measure() as used:
-        recommender = serving.load_recommender(config, dataset, run, Path(scratch))
-        metrics = judged.all_figures(config, dataset, recommender)
-    metrics |= evaluation.usage_entries("evaluate", used)
-    protocol = {**dataset.protocol, "seeds": [config.seed]}
-    evaluation.merge_report(run / "metrics.json", metrics, protocol, evaluation.run_info(config.seed))
+    judged.judge_run(config, run)
     evaluation.print_table(evaluation.read_report(run / "metrics.json"))
     print(f"metrics: {run / 'metrics.json'}")
 

@@ -1,19 +1,38 @@
 """What `evaluate` judges: the stages alone, the system as it decides, its controls with utterances, the baselines."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm import data, evaluation
+from pipelines import stages
+from tfrec_llm import data, evaluation, serving
 from tfrec_llm.config import Config
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
 
 log = logging.getLogger(__name__)
+
+
+def judge_run(config: Config, run: Path) -> None:
+    """Finished stages -> figures in `<run>/metrics.json`.
+
+    Args:
+      config: the run's settings.
+      run: the run folder.
+    """
+    dataset = stages.load_dataset(run)
+    with tempfile.TemporaryDirectory() as scratch, evaluation.measure() as used:
+        recommender = serving.load_recommender(config, dataset, run, Path(scratch))
+        metrics = all_figures(config, dataset, recommender)
+    metrics |= evaluation.usage_entries("evaluate", used)
+    protocol = {**dataset.protocol, "seeds": [config.seed]}
+    evaluation.merge_report(run / "metrics.json", metrics, protocol, evaluation.run_info(config.seed))
 
 
 def all_figures(config: Config, dataset: Dataset, recommender: Recommender) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Experiments: each TOML loads, cells are made once and go on, tables say what they hold."""
+
+import json
+import logging
+
+import pytest
+
+from pipelines import arguments, evaluate, suite, summary
+from pipelines.checks import check
+from tfrec_llm.config import ConfigError
+
+NAMES = sorted(path.stem for path in suite.SUITES.glob("*.toml"))
+TINY = """
+about = "two cells of the text stage alone"
+upto = "text"
+seeds = [1, 2]
+against = "plain"
+columns = ["text.domain.*", "text.trained_share"]
+[base.data]
+source = "synthetic"
+synthetic_users = 40
+synthetic_items = 20
+synthetic_events = 10
+[base.text]
+encoder = "tiny"
+corpora = []
+epochs = 1
+domain_rows = 100
+[base.text.slots]
+rows = 0
+predict = false
+[cells]
+plain = {}
+linear.text.hidden = 0
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A suite "tiny" whose results and runs go to folders of the test."""
+    for name in ("SUITES", "RESULTS", "RUNS"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(suite, name, tmp_path / name)
+    (tmp_path / "SUITES" / "tiny.toml").write_text(TINY)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_suite_loads_and_its_cells_name_what_exists(name):
+    cells = suite.all_cells(name)
+    assert len({cell.name for cell in cells}) == len(cells) > 0
+    for cell in cells:
+        check(cell.config)
+    assert suite.load_suite(name).about
+
+
+def test_tables_are_merged_and_parts_with_a_name_replaced():
+    base = {"text": {"epochs": 1, "finetuning": {"name": "lora", "rank": 8}}}
+    assert suite.merged(base, {"text": {"finetuning": {"name": "full"}}}) == {
+        "text": {"epochs": 1, "finetuning": {"name": "full"}}
+    }
+    assert suite.merged(base, {"text": {"epochs": 2}})["text"]["finetuning"]["rank"] == 8
+
+
+def test_a_cell_is_kept_with_all_that_makes_it_again_and_not_made_twice(tiny, caplog, capsys):
+    evaluate.main(["--suite", "tiny", "--cells", "linear-2"])
+    path = tiny / "RESULTS" / "tiny" / "linear-2.json"
+    cell = json.loads(path.read_text("utf-8"))
+    assert cell["settings"]["text"]["hidden"] == 0
+    assert cell["settings"]["seed"] == 2 == cell["run"]["seed"]
+    assert cell["about"]["command"] == "python -m pipelines.evaluate --suite tiny --cells linear-2"
+    assert cell["about"]["seconds"] > 0
+    assert cell["run"]["versions"]["tensorflow"]
+    assert "text.domain.accuracy" in cell["metrics"]
+    assert "| linear | 1 |" in capsys.readouterr().out
+    made = path.stat().st_mtime_ns
+    with caplog.at_level(logging.INFO):
+        evaluate.main(["--suite", "tiny", "--cells", "linear-2"])
+    assert path.stat().st_mtime_ns == made
+    assert "1 of 1 cells are kept" in caplog.text
+    toml = tiny / "SUITES" / "tiny.toml"
+    toml.write_text(toml.read_text().replace("epochs = 1", "epochs = 2"))
+    evaluate.main(["--suite", "tiny", "--cells", "linear-2"])
+    assert "made with other settings" in caplog.text
+
+
+def test_several_cells_are_made_apart_and_one_that_fails_does_not_stop_the_others(tiny, monkeypatch, caplog):
+    asked = []
+
+    def fails_at_first(command, **options):
+        asked.append(command[-1])
+        return type("Done", (), {"returncode": len(asked) == 1})
+
+    monkeypatch.setattr(suite.subprocess, "run", fails_at_first)
+    suite.run_suite("tiny")
+    assert asked == ["plain-1", "linear-1", "plain-2", "linear-2"]  # seed by seed
+    assert "plain-1 failed" in caplog.text
+
+
+def test_unknown_suites_cells_and_settings_are_refused(tiny):
+    with pytest.raises(ConfigError, match="expected one of tiny, got 'no'"):
+        suite.load_suite("no")
+    with pytest.raises(ConfigError, match="expected some of plain, linear, got line"):
+        suite.all_cells("tiny", ["line"])
+    with pytest.raises(ValueError, match="expected none beside --suite"):
+        evaluate.main(["--suite", "tiny", "--set", "text.epochs=2"])
+    (tiny / "SUITES" / "odd.toml").write_text('columns = ["a.b"]\n[cells]\none.text.width = 3\n')
+    with pytest.raises(ConfigError, match="suite odd: one: text: unknown key 'width'"):
+        suite.all_cells("odd")
+    (tiny / "SUITES" / "odd.toml").write_text('columns = ["a.b"]\nagainst = "two"\n[cells]\none = {}\n')
+    with pytest.raises(ConfigError, match="against: expected one of one, got 'two'"):
+        suite.load_suite("odd")
+    assert arguments.CONFIGS.is_dir()
+
+
+def cell(seed, value):
+    return {"settings": {"seed": seed}, "metrics": {"text.a.macro_f1": {"value": value}}}
+
+
+def test_means_have_t_intervals_and_gains_are_paired_by_seed():
+    # differences .10 and .20: mean .15, standard deviation .0707, half width 12.706 * .0707 / sqrt(2) = .6353
+    made = suite.Suite(columns=("text.*.macro_f1",), against="plain")
+    cells = {"plain": [cell(1, 0.5), cell(2, 0.6)], "more": [cell(2, 0.8), cell(1, 0.6), cell(3, 0.9)]}
+    assert sorted(summary.paired(cells["more"], cells["plain"], "text.a.macro_f1")) == pytest.approx([0.1, 0.2])
+    lines = summary.table(made, cells)
+    assert lines[0] == "| cell | seeds | text.a.macro_f1 | text.a.macro_f1 against plain |"
+    assert lines[3].endswith("| +0.1500 [-0.4853, +0.7853] |")
+    assert summary.interval([0.5]) is None
+    assert summary.table(made, {}) == ["No cell is kept yet."]
