@@ -1,11 +1,15 @@
 """Bounds out of tags, bounds behind embeddings, and which items lie inside."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfrec_llm.text.heads import Head
 from tfrec_llm.text.slots import NUM_BOUNDS, SlotModel, inside, split_bounds, with_bounds
+from tfrec_llm.text.slots.extract import extract
+from tfrec_llm.types import Span
 
 PIECES = ["▁", "▁under", "▁over", "▁200", "▁50", "▁phone"]
 KINDS = ("category", "above", "below")
@@ -69,3 +73,29 @@ def test_inside():
     bounds = tf.constant([[0.0, 0], [0, 200], [200, 0], [10, 200]])
     expected = [[1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0]]
     np.testing.assert_array_equal(inside(prices, bounds), np.array(expected, bool))
+
+
+def test_spans_with_values():
+    """A tagger that tags by id: spans come back as characters, values by words or else by the head."""
+    ids = {"▁": 0, "▁under": 5, "▁200": 6, "▁phone": 1}
+
+    class ById(tf.Module):
+        dim, tokenizer = 3, SimpleNamespace(pieces=PIECES)
+
+        def prefix(self, kind):
+            return f"{kind}: "
+
+        def tokenize(self, texts, kind="query", max_tokens=64):
+            words = [["▁" + w for w in t.numpy().decode().split()] for t in texts]
+            rows = [[PIECES.index(w) if w in PIECES else 0 for w in row] for row in words]
+            return tf.constant(rows), tf.ones_like(rows, tf.bool)
+
+        def tokens(self, found, mask):
+            return tf.one_hot([[ids.get(PIECES[i], 0) for i in row] for row in found.numpy()], 7)
+
+        def encode(self, found, mask):
+            return tf.ones([1, 3])
+
+    domain = SimpleNamespace(words={"en": {"phone": ("phone", "handset")}})
+    (spans,) = extract(model(), ById(), domain, ["phone under 200"])
+    assert spans == [Span(0, 5, "category", "phone"), Span(6, 15, "below", "under 200")]
