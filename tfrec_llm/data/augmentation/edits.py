@@ -68,7 +68,7 @@ def delete(
 def noise(
     texts: Sequence[str], languages: Sequence[str], rng: np.random.Generator, strength: float = STRENGTH
 ) -> list[str]:
-    """Characters are spoilt: neighbours in a word change places, or a letter becomes one from elsewhere.
+    """Characters are spoilt: neighbours in a word change places, a stray letter replaces one or comes in.
 
     Not the slips of `robustness.typos`: those double, drop or hit a neighbouring key, while a letter put in here never
     lies beside the right one, and a Chinese character is one of the same texts, whatever it sounds like.
@@ -121,11 +121,11 @@ def _spoilt(text: str, language: str, rng: np.random.Generator, strength: float,
     words = [place for place in content_places(parts) if len(parts[place]) > 2 and parts[place].isalpha()]
     for place in _drawn(words, len(words), rng, strength):
         word = parts[place]
-        at = int(rng.integers(len(word) - 1))
-        if rng.random() < 0.5:
-            parts[place] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        at, way = int(rng.integers(len(word) - 1)), int(rng.integers(3))
+        if way:  # a stray letter: in place of this one, or behind it
+            parts[place] = word[: at + way - 1] + _far_letter(word[at], rng) + word[at + 1 :]
         else:
-            parts[place] = word[:at] + _far_letter(word[at], rng) + word[at + 1 :]
+            parts[place] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
     return "".join(parts)
 
 
