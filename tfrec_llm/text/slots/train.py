@@ -1,7 +1,7 @@
 """Trains the slot tagger and the value heads on sentences with known spans, and judges them on the test's phrases."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from tfrec_llm.text.slots.judge import Figures, judge_slots
 from tfrec_llm.text.slots.model import LEVELS, PRICE, SlotModel
 from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Stage
-from tfrec_llm.types import Dataset, SpanUtterances
+from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, SpanUtterances
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +51,22 @@ def train_slots(
     tokens, rows, tags, lengths = tagged_tokens(encoder, said, kinds, config)
     tagging = Task("slots_tags", "slots", _tag_names(kinds), said.texts[rows], tags, said.split[rows], _corpus(rows))
     tagger = fit_head(tagging, tokens, config, stage)
-    text = config.text
-    embeddings = encode_texts(encoder, said.texts.tolist(), "query", text.max_tokens, text.batch_size, text.precision)
+    embeddings = _encoded(encoder, said.texts, config)
     heads, targets = {}, {name: value_targets(said, name, values[name]) for name in values}
+    titles, held = _title_rows(dataset.catalogue, values, settings.rows, config.seed)
+    shown = _encoded(encoder, titles, config)
     for place, name in enumerate(values):
-        labels = ("", *values[name])
-        task = Task(f"slots_{place}", "slots", labels, said.texts, targets[name], said.split, _corpus(said.texts))
-        heads[name] = fit_head(task, embeddings, config, stage)
+        rows = np.flatnonzero(held[name])
+        task = Task(
+            f"slots_{place}",
+            "slots",
+            ("", *values[name]),
+            np.concatenate([said.texts, titles[rows]]),
+            np.concatenate([targets[name], held[name][rows]]),
+            np.concatenate([said.split, np.full(len(rows), "train")]),
+            _corpus(np.zeros(len(said.texts) + len(rows))),
+        )
+        heads[name] = fit_head(task, np.concatenate([embeddings, shown[rows]]), config, stage)
     model = SlotModel(kinds, tagger, heads, values, pieces)
     return model, judge_slots(model, said, (tokens, tags, lengths), (embeddings, targets), config.seed)
 
@@ -106,6 +115,27 @@ def _tags(encoder: TextEncoder, text: str, spans: Sequence, ids: np.ndarray, kin
     prefix = encoder.prefix("query")
     places = token_places(prefix + text, [encoder.tokenizer.pieces[i] for i in ids]) - len(prefix)
     return tags_of(places, spans, kinds)
+
+
+def _encoded(encoder: TextEncoder, texts: np.ndarray, config: Config) -> np.ndarray:
+    text = config.text
+    return encode_texts(encoder, texts.tolist(), "query", text.max_tokens, text.batch_size, text.precision)
+
+
+def _title_rows(
+    catalogue: Catalogue, values: Mapping[str, tuple[str, ...]], most: int, seed: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Titles as further examples of what their items are, in the catalogue's own words and languages.
+
+    Returns:
+      titles [M] str, at most so many; attribute -> [M] int32 number of the item's only value, 0 = none or several.
+    """
+    rows = np.random.default_rng([seed, 12]).permutation(np.arange(FIRST_ITEM, len(catalogue.item_ids)))[:most]
+    held = {}
+    for name, names in values.items():
+        own = [catalogue.attributes.get(name, {row: ()})[row] for row in rows]
+        held[name] = np.array([1 + names.index(o[0]) if len(o) == 1 and o[0] in names else 0 for o in own], np.int32)
+    return np.array([str(catalogue.titles[row]) for row in rows], dtype=np.str_), held
 
 
 def _unweighted(config: Config) -> Config:
