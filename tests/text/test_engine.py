@@ -36,12 +36,23 @@ def direct(encoder, ids, mask):
     return encoder.encode(tf.constant(ids), tf.constant(mask)).numpy()
 
 
-@pytest.mark.parametrize("lengths", [[7], [3, 9, 1], [12] * 5])
+@pytest.mark.parametrize("lengths", [[7], [3, 9, 1], [12] * 5, [2, 40]])
 def test_equals_the_encoder(engine, encoder, lengths):
     ids, mask = batch(lengths)
     ours = engine(ids, mask)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, direct(encoder, ids, mask), atol=2e-6)
+
+
+def test_the_dense_layers_see_no_padding(encoder, monkeypatch):
+    lengths, seen = [3, 9, 1, 20], []
+    ids, mask = (tf.constant(part) for part in batch(lengths))
+    padded = encoder.encode(ids, mask)
+    grow = encoder.bert.blocks[0].grow
+    monkeypatch.setattr(encoder.bert.blocks[0], "grow", lambda x, noise: seen.append(len(x)) or grow(x, noise))
+    monkeypatch.setattr(encoder.bert, "packed", True)
+    np.testing.assert_allclose(encoder.encode(ids, mask), padded, atol=2e-6)
+    assert seen == [sum(lengths)]
 
 
 def test_one_text(engine, encoder):

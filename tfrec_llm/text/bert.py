@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.layers.noise import QUIET, Noise
+from tfrec_llm.text.packing import PADDED, Packed, Rows
 from tfrec_llm.text.quantised import Quantised, QuantisedTable, quantise
 
 Weights = Mapping[str, np.ndarray | Quantised]
@@ -97,18 +98,26 @@ class Block(tf.Module):
         self.after_shrink: Hook | None = None  # of the feed-forward's output, before its residual
 
     def __call__(
-        self, x: tf.Tensor, bias: tf.Tensor, noise: Noise = QUIET, dropout: float = 0.0, site: int = 0
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        noise: Noise = QUIET,
+        dropout: float = 0.0,
+        site: int = 0,
+        rows: Rows = PADDED,
     ) -> tf.Tensor:
         """One layer.
 
         Args:
-          x: [B * L, D] tokens.
+          x: [R, D] tokens.
           bias: [B, 1, 1, L] added to the attention scores; very negative at padding.
           noise: what dropout draws from; `QUIET` draws nothing.
           dropout: share of attention weights and of outputs left out.
           site: number of the first of the `SITES` places that draw.
+          rows: which of the B * L tokens `x` holds.
         """
-        mixed = self.mix(self._attend(self.qkv(x, noise), bias, noise, dropout, site), noise)
+        mixed = self._attend(rows.spread(self.qkv(x, noise)), bias, noise, dropout, site)
+        mixed = self.mix(rows.squeeze(mixed), noise)
         mixed = noise.drop(mixed, dropout, site + 1)
         if self.after_mix is not None:
             mixed += self.after_mix(mixed, noise)
@@ -157,6 +166,7 @@ class Bert(tf.Module):
         self.shape = shape
         self.num_block_weights = sum(v.shape.num_elements() for block in self.blocks for v in block.variables)
         self.dropout = 0.1  # of embeddings, attention weights and outputs; only where noise is drawn
+        self.packed = False  # no padding in the dense layers; faster where lengths differ, impossible under XLA
 
     @property
     def max_length(self) -> int:
@@ -187,9 +197,10 @@ class Bert(tf.Module):
         vectors = self.words(ids, tf.float32) + self.places[:length]
         if perturbation is not None:
             vectors += perturbation
-        x = tf.cast(self.norm(tf.reshape(vectors, [batch * length, self.shape.hidden_size])), dtype)
-        x = noise.drop(x, self.dropout, 0)
+        rows = Packed(mask) if self.packed else PADDED
+        vectors = rows.squeeze(tf.reshape(vectors, [batch * length, self.shape.hidden_size]))
+        x = noise.drop(tf.cast(self.norm(vectors), dtype), self.dropout, 0)
         bias = tf.cast(tf.where(mask, 0.0, -1e9), dtype)[:, None, None, :]
         for number, block in enumerate(self.blocks):
-            x = block(x, bias, noise, self.dropout, SITES * (number + 1))
-        return tf.reshape(x, [batch, length, self.shape.hidden_size])
+            x = block(x, bias, noise, self.dropout, SITES * (number + 1), rows)
+        return tf.reshape(rows.spread(x), [batch, length, self.shape.hidden_size])

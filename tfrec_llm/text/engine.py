@@ -27,6 +27,7 @@ except ImportError:  # an optional wheel: TensorFlow does the same
 
 log = logging.getLogger(__name__)
 NAMES = ("auto", "tensorflow", "openvino")
+MUCH_PADDING = 0.15  # share of a batch; with less the gathering costs more than it saves
 FREEZE_BYTES = 1 << 30  # weights of a graph in one piece; protobuf ends at 2 GB
 Batch = tuple[np.ndarray, np.ndarray]  # ids [B, L] int32, mask [B, L] bool
 
@@ -70,6 +71,9 @@ class Numeric(tf.Module):
 class TensorFlowEngine:
     """The encoder's graph, its weights frozen where they are small enough: oneDNN then lays them out once.
 
+    Batches with much padding go through a second graph, traced when the first of them comes, whose dense layers see
+    the tokens alone.
+
     Args:
       encoder: the encoder; later changes of its weights are not seen.
       dtype: what the products are computed in.
@@ -78,14 +82,15 @@ class TensorFlowEngine:
     name = "tensorflow"
 
     def __init__(self, encoder: TextEncoder, dtype: tf.DType):
-        self._module = Numeric(encoder, dtype)
-        traced = self._module.encode.get_concrete_function()
-        size = sum(v.shape.num_elements() * v.dtype.size for v in traced.graph.variables)
-        self._encode = convert_variables_to_constants_v2(traced) if size <= FREEZE_BYTES else traced
+        self._encoder, self._dtype = encoder, dtype
+        self._graphs = {False: _graph(encoder, dtype, False)}
 
     def __call__(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """As `Engine.__call__`."""
-        answer = self._encode(ids=tf.constant(ids, tf.int32), mask=tf.constant(mask, tf.bool))
+        packed = mask.size > 0 and mask.mean() < 1 - MUCH_PADDING
+        if packed not in self._graphs:
+            self._graphs[packed] = _graph(self._encoder, self._dtype, packed)
+        answer = self._graphs[packed](ids=tf.constant(ids, tf.int32), mask=tf.constant(mask, tf.bool))
         return tf.nest.flatten(answer)[0].numpy()
 
     def single(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -95,6 +100,25 @@ class TensorFlowEngine:
     def stream(self, batches: Iterable[Batch]) -> Iterator[np.ndarray]:
         """As `Engine.stream`."""
         return (self(ids, mask) for ids, mask in batches)
+
+
+def _graph(encoder: TextEncoder, dtype: tf.DType, packed: bool) -> Any:
+    """The encoder as one function of ids and mask; `packed` = no padding in its dense layers."""
+    module, bert = Numeric(encoder, dtype), getattr(encoder, "bert", None)
+    before = getattr(bert, "packed", None)
+    if before is None:  # a transformer that cannot
+        traced = module.encode.get_concrete_function()
+    else:
+        bert.packed = packed
+        try:
+            traced = module.encode.get_concrete_function()
+        finally:
+            bert.packed = before
+    size = sum(v.shape.num_elements() * v.dtype.size for v in traced.graph.variables)
+    if size > FREEZE_BYTES:
+        traced.keeps = module  # a traced function does not keep its variables alive
+        return traced
+    return convert_variables_to_constants_v2(traced)
 
 
 class OpenVINOEngine:
