@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import arguments
+from pipelines import arguments, summary
+from pipelines import suite as suites
 from tfrec_llm import evaluation
 from tfrec_llm.training import files
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "results" / "quick"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
+SUITES_BEGIN, SUITES_END = "<!-- suites:begin -->\n", "<!-- suites:end -->"
 ROWS = (
     "system", "behaviour", "retrieval", "baseline.ease_recency", "baseline.ease", "baseline.item_knn",
     "baseline.own_frequent", "baseline.popularity", "baseline.random", "system_with_utterance",
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         about = {"command": options.command, "date": datetime.date.today().isoformat(), "cores": os.cpu_count()}
         SUITE.mkdir(parents=True, exist_ok=True)
         files.write_json(SUITE / f"{run.name}.json", {**cell, "about": about})
-    files.write_text(README, with_tables(README.read_text("utf-8"), read_cells()))
+    files.write_text(README, with_suites(with_tables(README.read_text("utf-8"), read_cells())))
     print(f"tables: {README}")
 
 
@@ -53,9 +55,30 @@ def read_cells() -> dict[str, dict[str, Any]]:
 
 def with_tables(text: str, cells: Mapping[str, Mapping]) -> str:
     """The README with its tables written anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + "\n".join(section(name, cell) for name, cell in cells.items()) + END + after
+    return _between(text, BEGIN, END, "\n".join(section(name, cell) for name, cell in cells.items()))
+
+
+def with_suites(text: str) -> str:
+    """The README with the tables of all experiments that have cells in `results/` written anew."""
+    if SUITES_BEGIN not in text:
+        return text
+    names = sorted(path.stem for path in suites.SUITES.glob("*.toml"))
+    parts = [suite_section(name) for name in names if (suites.RESULTS / name).is_dir() and suites.kept_cells(name)]
+    return _between(text, SUITES_BEGIN, SUITES_END, "\n".join(parts))
+
+
+def suite_section(name: str) -> str:
+    """One experiment's table with where it comes from."""
+    suite, cells = suites.load_suite(name), suites.kept_cells(name)
+    made = f"`python -m pipelines.evaluate --suite {name}`, {summary.origin(cells)}"
+    head = f"**{name}**: {suite.about}. {made}; test rows, 95 % intervals over seeds where there are several."
+    return "\n".join([head, "", *summary.table(suite, cells), "", ""])
+
+
+def _between(text: str, begin: str, end: str, middle: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + middle + end + after
 
 
 def section(name: str, cell: Mapping[str, Any]) -> str:

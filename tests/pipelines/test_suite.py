@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from pipelines import arguments, evaluate, suite, summary
+from pipelines import arguments, evaluate, publish, suite, summary
 from pipelines.checks import check
 from tfrec_llm.config import ConfigError
 
@@ -23,6 +23,7 @@ synthetic_items = 20
 synthetic_events = 10
 [base.text]
 encoder = "tiny"
+engine = "tensorflow"
 corpora = []
 epochs = 1
 domain_rows = 100
@@ -127,3 +128,19 @@ def test_means_have_t_intervals_and_gains_are_paired_by_seed():
     assert lines[3].endswith("| +0.1500 [-0.4853, +0.7853] |")
     assert summary.interval([0.5]) is None
     assert summary.table(made, {}) == ["No cell is kept yet."]
+
+
+def test_the_readme_gets_the_tables_of_what_is_kept_and_nothing_else_changes(tiny):
+    about = {"date": "2026-01-02", "cores": 2, "seconds": 90}
+    for seed in (1, 2):
+        kept = {"metrics": {"text.trained_share": {"value": 0.5}}, "run": {"device": "a CPU"}, "about": about}
+        path = tiny / "RESULTS" / "tiny" / f"plain-{seed}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({**kept, "settings": {"seed": seed}}))
+    text = publish.with_suites(f"before\n{publish.SUITES_BEGIN}old\n{publish.SUITES_END}\nafter\n")
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert "2026-01-02, a CPU, 2 cores, the longest cell 1.5 minutes" in text
+    assert "| plain | 2 | 0.5000 [0.5000, 0.5000] |" in text
+    assert publish.with_suites("no markers") == "no markers"
