@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import tensorflow as tf
+from transformers import AutoTokenizer
 
 from pipelines import bench
 from pipelines.benches import encoding, environment
@@ -179,13 +180,12 @@ def test_every_package_of_the_peers_has_a_version_and_a_hash():
 
 
 def test_the_folder_for_peers_has_our_weights_and_token_ids(tmp_path):
-    transformers = pytest.importorskip("transformers")
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁the", "▁film", "s", "▁好", "电影", "f", "i", "l", "m"]
     scores = np.array([0, 0, 0, 0, -3, -1, -2, -2.5, -4, -3, -6, -6, -6, -6], np.float32)
     shape = BertShape(32, 1, 2, 64)
     weights = random_weights(shape, len(pieces), 16, 0)
     write_folder(tmp_path, E5(shape, pieces, scores, weights))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     texts = ["the films", "好电影 ｆｉｌｍ", "the  x"]
     ids, mask = SentencePiece(pieces, scores)(tf.constant(texts), 16)
     for text, row, kept in zip(texts, ids.numpy(), mask.numpy(), strict=True):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import sentencepiece as library
 import tensorflow as tf
 from transformers import XLMRobertaTokenizer
 from transformers.utils import sentencepiece_model_pb2_new as protos
@@ -15,7 +16,6 @@ from tfrec_llm.text.e5_archive import read_e5
 from tfrec_llm.text.tokenizers import SentencePiece
 from tfrec_llm.text.vocabularies import PIECES, read_tokenizer
 
-library = pytest.importorskip("sentencepiece")
 LINES = ["hello world, this is a phone", "我想买 一个 便宜的 手机", "naive cafe quoted 123", "score under lead trail"]
 
 
