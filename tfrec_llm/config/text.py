@@ -119,7 +119,10 @@ class Text:
     hidden: int = setting(256, "width of a hidden layer in the heads; 0 = linear", low=0)
     dropout: float = setting(0.5, "share of a head's inputs and hidden units left out in training", low=0, high=0.95)
     none_share: float = setting(
-        0.02, "share of the validation utterances with an intent that may be taken for none; 0 = none is never", low=0, high=0.5
+        0.02,
+        "share of the validation utterances with an intent that may be taken for none; 0 = none is never",
+        low=0,
+        high=0.5,
     )
     unseen_intents: bool = setting(
         False, "leave a quarter of the intents out of all training, to measure how well none is told (for evaluation)"

@@ -191,8 +191,11 @@ class Recommender(tf.Module):
     def _said(self, signals: Signals, has_text: Tensor) -> dict[str, Tensor]:
         """What the utterance says; "" and 0 where there is none."""
         text = self.path.text
+        intent = _best("intent", signals.text.intent, text.intents, has_text)
+        unheard = has_text & ~text.known_intent(signals.text.embedding)
         return {
-            **_best("intent", signals.text.intent, text.intents, has_text),
+            **intent,
+            "intent": tf.where(unheard, NO_INTENT, intent["intent"]),
             **_best("emotion", signals.text.emotion, text.emotions, has_text),
             "sentiment": _best("sentiment", signals.text.sentiment, SENTIMENTS, has_text)["sentiment"],
         }
@@ -234,6 +237,7 @@ class Recommender(tf.Module):
         return {name: outputs[name] for name in SERVED}
 
 
+NO_INTENT = "none"  # where the evidence is for none of the intents; its probability is that of the likeliest one
 SERVED = (
     "item_ids", "scores", "propensities", "intent", "emotion", "sentiment", "intent_probability", "emotion_probability",
     "because", "model_version",

@@ -20,13 +20,21 @@ class LabelledTexts:
       tasks: their rows of `split` are taken.
       split: "train" or "validation".
       class_weights: rare labels count more.
+      soft: task -> answers of a teacher to its rows [R, labels].
     """
 
-    def __init__(self, tasks: Sequence[Task], split: str, class_weights: bool):
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        split: str,
+        class_weights: bool,
+        soft: Mapping[str, np.ndarray] | None = None,
+    ):
         rows = {task.name: np.flatnonzero(task.split == split) for task in tasks}
         every = [str(text) for task in tasks for text in task.texts[rows[task.name]]]
         self.texts = list(dict.fromkeys(every))
         place, self.targets, self.weights = {text: i for i, text in enumerate(self.texts)}, {}, {}
+        self.soft: dict[str, np.ndarray] = {}
         for task in tasks:
             at = np.array([place[str(text)] for text in task.texts[rows[task.name]]], np.int64)
             targets, weights = _columns(task, rows[task.name], class_weights)
@@ -34,6 +42,9 @@ class LabelledTexts:
             self.targets[task.name] = np.full(shape, -1, targets.dtype)
             self.weights[task.name] = np.zeros(len(self.texts), np.float32)
             self.targets[task.name][at], self.weights[task.name][at] = targets, weights
+            if soft and task.name in soft:
+                self.soft[task.name] = np.full((len(self.texts), len(task.labels)), -1, np.float32)
+                self.soft[task.name][at] = soft[task.name][rows[task.name]]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -66,6 +77,7 @@ def batches(rows: LabelledTexts, tokens: Texts, batch_size: int, seed: int) -> C
             "ids": ragged,
             "targets": {task: values[order] for task, values in rows.targets.items()},
             "weights": {task: values[order] for task, values in rows.weights.items()},
+            "soft": {task: values[order] for task, values in rows.soft.items()},
         }
         return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).map(_padded).prefetch(2)
 

@@ -27,7 +27,12 @@ JUDGED = 2000  # validation texts that stop the training
 
 
 def train_jointly(
-    finetuning: Finetuning, heads: Mapping[str, Head], tasks: Sequence[Task], config: Config, stage: Stage
+    finetuning: Finetuning,
+    heads: Mapping[str, Head],
+    tasks: Sequence[Task],
+    config: Config,
+    stage: Stage,
+    soft: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Trains the method's weights and the heads, in place; the best pass by validation likelihood stays.
 
@@ -37,9 +42,10 @@ def train_jointly(
       tasks: what is learnt; a task without validation rows does not stop the training.
       config: sections train and text, and the seed.
       stage: where checkpoints and logs go.
+      soft: task -> answers of a teacher to its rows [R, labels], as of `losses.distillation`.
     """
     text = config.text
-    rows = LabelledTexts(tasks, "train", text.regularise.class_weights)
+    rows = LabelledTexts(tasks, "train", text.regularise.class_weights, soft)
     steps = max(1, math.ceil(len(rows) / text.joint_batch_size))
     passes = max(text.joint_epochs, math.ceil(text.joint_min_steps / steps))
     supply = batches(rows, _tokens_by_pass(finetuning.encoder, rows.texts, config), text.joint_batch_size, config.seed)

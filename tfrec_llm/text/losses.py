@@ -52,7 +52,7 @@ def label_loss(
     smoothing: float = 0.0,
     soft: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """What a task's labels cost; with a teacher's answers, half of it what they cost.
+    """What a task's labels cost; half of it what a teacher's answers cost, where there are any.
 
     Args:
       logits, targets, weights, smoothing: as of the two functions above.
@@ -64,7 +64,10 @@ def label_loss(
     """
     cost = masked_binary_cross_entropy if multi_label else masked_cross_entropy
     hard = cost(logits, targets, weights, smoothing)
-    return hard if soft is None else (hard + distillation(logits, soft, multi_label) * weights) / 2
+    if soft is None:
+        return hard
+    taught = tf.reduce_min(soft, -1) >= 0
+    return tf.where(taught, (hard + distillation(logits, soft, multi_label) * weights) / 2, hard)
 
 
 def distillation(logits: tf.Tensor, soft: tf.Tensor, multi_label: bool) -> tf.Tensor:

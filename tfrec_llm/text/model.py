@@ -12,8 +12,8 @@ from tfrec_llm.text.answers import Answers
 from tfrec_llm.text.attributes import ItemAttributes
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.encoders import ENCODERS, fingerprint
-from tfrec_llm.text.finetuning import FINETUNING, Finetuning
 from tfrec_llm.text.ensemble import Ensemble
+from tfrec_llm.text.finetuning import FINETUNING, Finetuning
 from tfrec_llm.text.heads import Head
 from tfrec_llm.text.slots import NUM_BOUNDS, SlotModel, item_table, load_slots, with_bounds
 from tfrec_llm.training import files
@@ -168,7 +168,7 @@ def load_item_vectors(folder: Path) -> ItemVectors:
 def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Answers:
     heads = [
         Head(dim, len(about["labels"]), config.text.hidden, multi_label=about["multi_label"])
-        for _ in range(about["members"])
+        for _ in range(about.get("members", 1))
     ]
     head = heads[0] if len(heads) == 1 else Ensemble(heads)
     training.load_weights(head, folder / "heads" / f"{name}.npz")

@@ -2,31 +2,30 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfrec_llm import data, training
 from tfrec_llm.config import Config, ConfigError
-from tfrec_llm.text.bulk import encode_texts
+from tfrec_llm.text.answers import Answers
 from tfrec_llm.text.chosen import chosen_rows
-from tfrec_llm.text.copies import with_copies
 from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.finetuning import Finetuning
-from tfrec_llm.text.fit import calibrate_head, fit_head, stage_part
-from tfrec_llm.text.heads import Head, undecided
+from tfrec_llm.text.fit import fit_head, stage_part
+from tfrec_llm.text.heads import undecided
 from tfrec_llm.text.items import item_vectors
-from tfrec_llm.text.joint import train_jointly
-from tfrec_llm.text.judging import judge_head
+from tfrec_llm.text.judging import Figures, judge_head
 from tfrec_llm.text.languages import language_axes
+from tfrec_llm.text.learning import encode_queries, learn, rows_of, teach, text_vectors
 from tfrec_llm.text.little.sampling import few_rows
-from tfrec_llm.text.little.steps import learn_from_unlabelled, list_to_label, prepare_encoder, unlabelled_texts
-from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
+from tfrec_llm.text.little.steps import list_to_label, unlabelled_texts
+from tfrec_llm.text.model import build_encoder
 from tfrec_llm.text.robust import robustness_figures
 from tfrec_llm.text.slots import write_slots
 from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
 from tfrec_llm.text.tfidf import tfidf_figures
+from tfrec_llm.text.unseen import measured, unseen_figures, without_held_back
 from tfrec_llm.text.weak import weak_agreement, with_weak_rows
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import Dataset, Utterances
@@ -48,16 +47,19 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     text, unlabelled = config.text, unlabelled_texts(config)
     made = chosen_rows(make_tasks(_corpora(config, dataset), dataset.domain, text, config.seed), text)
     few = [few_rows(task, text.little.examples_per_label, config.seed) for task in made]
-    tasks = with_weak_rows(few, text, config.seed)
+    whole = with_weak_rows(few, text, config.seed)
+    tasks = without_held_back(whole, config.seed) if text.unseen_intents else whole
     with training.make_strategy(config.train).scope():
         encoder, finetuning = build_encoder(config)
-    encode, main, figures = functools.partial(_encode, encoder, config), main_labels(tasks), {}
-    heads = _learn(finetuning, tasks, unlabelled, config, stage)
+    encode, main = functools.partial(encode_queries, encoder, config), main_labels(whole)
+    soft, figures = teach(tasks, unlabelled, main, config, stage)
+    heads = learn(finetuning, tasks, unlabelled, config, stage, soft)
     if finetuning.variables:
         figures["text.trained_share"] = _figure(finetuning.share)
-    vectors = _vectors(encode, tasks)
+    vectors = text_vectors(encode, whole)
     for task in tasks:
-        figures |= judge_head(task, _of(task, vectors), heads[task.name], main, config.seed)
+        figures |= judge_head(task, rows_of(task, vectors), heads[task.name], main, config.seed)
+    figures |= _unseen(whole, heads, vectors, main, config, stage)
     figures |= tfidf_figures(tasks, main, config.seed) if text.tfidf else {}
     figures |= robustness_figures(tasks, heads, encode, main, config.seed) if text.robustness else {}
     list_to_label(tasks, heads, unlabelled, encode, config, stage)
@@ -65,7 +67,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     figures |= write_slots(encoder, dataset, config, stage)
     figures |= weak_agreement(tasks, vectors, heads, config.text.corpora)
     figures.setdefault("text.trained_share", _figure(_trained_share(heads, encoder)))
-    labels = {task.name: {"labels": list(task.labels), "multi_label": task.multi_label} for task in tasks}
+    labels = {task.name: _about(task, heads[task.name]) for task in tasks}
     for name in set(TASK_LABELS) - set(heads):
         log.warning("text: no corpus has labels for %s: its head says that all of them are equally likely.", name)
         labels[name] = {"labels": list(shared_labels(name, dataset.domain)), "multi_label": False}
@@ -78,26 +80,31 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     return figures
 
 
-def _learn(
-    finetuning: Finetuning, tasks: list[Task], unlabelled: list[str], config: Config, stage: Stage
-) -> dict[str, Head]:
-    """Encoder, in place, and heads, by what the config switches on: contrast, heads, both together, self-training."""
-    encoder, encode = finetuning.encoder, functools.partial(_encode, finetuning.encoder, config)
-    plain, joint = encoder.fingerprint, bool(finetuning.variables) and config.text.little.few_shot == "none"
-    prepare_encoder(finetuning, tasks, unlabelled, config, stage)
-    rows = tasks if joint else [with_copies(task, config) for task in tasks]
-    vectors = _vectors(encode, rows)
-    heads = {task.name: fit_head(task, _of(task, vectors), config, stage) for task in rows}
-    if joint:
-        train_jointly(finetuning, heads, tasks, config, stage_part(stage, "joint"))
-    if finetuning.variables:
-        finetuning.save(stage.folder / FINETUNED)
-        encoder.fingerprint = plain
-        serve_finetuned(encoder, finetuning, stage.folder)
-        vectors = _vectors(encode, tasks)
-        for task in tasks:
-            calibrate_head(heads[task.name], task, _of(task, vectors))
-    return learn_from_unlabelled(tasks, heads, unlabelled, encode, config, stage)
+def _about(task: Task, head: Answers) -> dict[str, Any]:
+    """What a reader of a head must know."""
+    return {"labels": list(task.labels), "multi_label": task.multi_label, "members": len(getattr(head, "members", "1"))}
+
+
+def _unseen(
+    tasks: list[Task],
+    heads: dict[str, Answers],
+    vectors: dict[str, np.ndarray],
+    main: dict[str, str],
+    config: Config,
+    stage: Stage,
+) -> Figures:
+    """How well "none" is told: by the heads themselves, where they learnt not all intents, or by others that did not.
+
+    A fine-tuned encoder has learnt from all of them, so that other heads on its vectors would prove nothing.
+    """
+    if not config.text.unseen_intents:
+        if config.text.finetuning.name != "frozen":
+            return {}
+        part = stage_part(stage, "unseen")
+        heads = {
+            task.name: fit_head(task, rows_of(task, vectors), config, part) for task in measured(tasks, config.seed)
+        }
+    return unseen_figures(tasks, heads, vectors, main, config.seed)
 
 
 def _write_items(encoder: TextEncoder, dataset: Dataset, config: Config, stage: Stage) -> None:
@@ -109,7 +116,7 @@ def _write_items(encoder: TextEncoder, dataset: Dataset, config: Config, stage: 
     training.write_projector(stage.logs, "items", items.text[rows], [dataset.catalogue.titles[row] for row in rows])
 
 
-def _trained_share(heads: dict[str, Head], encoder: TextEncoder) -> float:
+def _trained_share(heads: Mapping[str, Answers], encoder: TextEncoder) -> float:
     """Weights trained where the encoder is frozen, as a share of all weights outside the embedding tables."""
     trained = sum(v.shape.num_elements() for head in heads.values() for v in head.trainable_variables)
     return trained / (trained + encoder.num_transformer_weights)
@@ -117,11 +124,6 @@ def _trained_share(heads: dict[str, Head], encoder: TextEncoder) -> float:
 
 def _figure(value: float) -> dict[str, Any]:
     return {"value": value, "ci95": None, "over": "seeds", "n": 1, "split": "train"}
-
-
-def _of(task: Task, vectors: dict[str, np.ndarray]) -> np.ndarray:
-    """[R, D] the vectors of a task's texts."""
-    return np.stack([vectors[str(text)] for text in task.texts])
 
 
 def _corpora(config: Config, dataset: Dataset) -> list[Utterances]:
@@ -132,15 +134,3 @@ def _corpora(config: Config, dataset: Dataset) -> list[Utterances]:
         raise ConfigError(f"text.corpora: expected names among {', '.join(data.CORPORA)}, got {', '.join(unknown)}.")
     corpora += [data.CORPORA[name](config.seed) for name in config.text.corpora]
     return [*corpora, data.read_utterances(config.data)] if config.data.utterances else corpora
-
-
-def _vectors(encode: Callable[[list[str]], np.ndarray], tasks: list[Task]) -> dict[str, np.ndarray]:
-    """Every distinct text of the tasks -> its vector."""
-    texts = sorted({str(text) for task in tasks for text in task.texts})
-    return dict(zip(texts, encode(texts), strict=True))
-
-
-def _encode(encoder: TextEncoder, config: Config, texts: Sequence[str]) -> np.ndarray:
-    """[R, D] vectors of texts as the encoder is now."""
-    text = config.text
-    return encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision, text.engine)
