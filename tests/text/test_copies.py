@@ -15,9 +15,7 @@ TASK = Task(
 def test_only_training_rows_that_changed_are_added_with_their_labels():
     task = with_copies(TASK, Config(text=Text(augment=Augment(swap=0.5, copies=2))))
     assert task.texts[:3].tolist() == TEXTS.tolist()
-    assert [sorted(text.split()) for text in task.texts[3:]] == [
-        ["one", "three", "two"]
-    ] * 2
+    assert [sorted(text.split()) for text in task.texts[3:]] == [["one", "three", "two"]] * 2
     assert task.targets.tolist() == [0, 1, 1, 0, 0]
     assert task.split.tolist() == ["train", "test", "train", "train", "train"]
 

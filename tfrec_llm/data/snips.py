@@ -56,7 +56,7 @@ class InertUnpickler(pickle.Unpickler):
 
 
 def load_snips(seed: int) -> Utterances:
-    """SNIPS: 700 validation and 700 test sentences in lower case, as published, and what is left of 13,084 to learn from.
+    """SNIPS: 700 validation and 700 test sentences in lower case, as published; of 13,084 more what is left.
 
     Of equal normalised texts one stays: the test row before the validation row before the training row, so that the
     published test sentences are all there and none of them is learnt from.

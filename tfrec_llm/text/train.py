@@ -70,7 +70,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     labels = {task.name: _about(task, heads[task.name]) for task in tasks}
     for name in set(TASK_LABELS) - set(heads):
         log.warning("text: no corpus has labels for %s: its head says that all of them are equally likely.", name)
-        labels[name] = {"labels": list(shared_labels(name, dataset.domain)), "multi_label": False}
+        labels[name] = {"labels": list(shared_labels(name, dataset.domain)), "multi_label": False, "members": 1}
         heads[name] = undecided(encoder.dim, len(labels[name]["labels"]), config.text.hidden)
     (stage.folder / "heads").mkdir(exist_ok=True)
     for name, head in heads.items():

@@ -9,8 +9,24 @@ from tfrec_llm.text.slots.alignment import spans_of, tags_of, token_places
 from tfrec_llm.text.tokenizers import SentencePiece, WordPiece
 from tfrec_llm.types import Span
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] under cheap pho ##ne cafe 手 机 200 元 大 屏".split()
-PIECES = "<s> <pad> </s> <unk> ▁ ▁under ▁cheap ▁phone 手机 200 元 ▁200 大 屏".split()
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "under",
+    "cheap",
+    "pho",
+    "##ne",
+    "cafe",
+    "手",
+    "机",
+    "200",
+    "元",
+    "大",
+    "屏",
+]
+PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁under", "▁cheap", "▁phone", "手机", "200", "元", "▁200", "大", "屏"]
 TOKENIZERS = {
     "word_piece": lambda: WordPiece(WORDS),
     "sentence_piece": lambda: SentencePiece(PIECES, -np.arange(len(PIECES), dtype=np.float32)),

@@ -6,7 +6,30 @@ import tensorflow as tf
 
 from tfrec_llm.text.slots.amounts import Amounts
 
-PIECES = ["", *"▁under ▁200 200 元 ▁$ 19 . 99 ▁1 , 500 k 千 ▁ ▁5 - ▁20 万元 bucks".split()]
+PIECES = [
+    "",
+    *[
+        "▁under",
+        "▁200",
+        "200",
+        "元",
+        "▁$",
+        "19",
+        ".",
+        "99",
+        "▁1",
+        ",",
+        "500",
+        "k",
+        "千",
+        "▁",
+        "▁5",
+        "-",
+        "▁20",
+        "万元",
+        "bucks",
+    ],
+]
 
 
 def amount(words, tagged=None):
