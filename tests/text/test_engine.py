@@ -138,13 +138,13 @@ def test_what_openvino_cannot_read_falls_back_with_one_warning(caplog):
 
 def test_auto_is_openvino_only_where_it_can_be(monkeypatch):
     monkeypatch.setattr(engines.tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(engines.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(engines, "_intel", lambda: True)
     monkeypatch.setattr(engines, "openvino", object())
     assert resolve("auto") == "openvino"
     assert resolve("tensorflow") == "tensorflow"
-    monkeypatch.setattr(engines.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(engines, "_intel", lambda: False)
     assert resolve("auto") == "tensorflow"
-    monkeypatch.setattr(engines.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(engines, "_intel", lambda: True)
     monkeypatch.setattr(engines.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
     assert resolve("auto") == "tensorflow"
     monkeypatch.setattr(engines, "openvino", None)

@@ -95,7 +95,7 @@ class Text:
     max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
     engine: str = setting(
         "auto",
-        "what encodes many texts; auto is openvino on a CPU that has it, and no GPU",
+        "what encodes many texts; auto is openvino on an Intel CPU without a GPU",
         choices=("auto", "tensorflow", "openvino"),
     )
     batch_size: int = setting(64, "texts encoded together", low=1)

@@ -1,4 +1,4 @@
-"""Token ids -> vectors, as fast as this machine can: TensorFlow everywhere, OpenVINO on x86 processors.
+"""Token ids -> vectors, as fast as this machine can: TensorFlow everywhere, OpenVINO on Intel processors.
 
 OpenVINO opens the encoder's numeric SavedModel (ids, mask -> [B, D]) as it is, so what is exported stays plain
 TensorFlow. `bulk` sends many texts through `stream`; an application server asks `single`.
@@ -196,7 +196,8 @@ def resolve(name: str = "auto") -> str:
     """The engine that a setting means on this machine.
 
     Args:
-      name: one of `NAMES`; "auto" is OpenVINO where the wheel is installed, on x86 and without a GPU.
+      name: one of `NAMES`; "auto" is OpenVINO where the wheel is installed, on an Intel processor and without a GPU; on
+        AMD's TensorFlow was often the faster one.
 
     Raises:
       ValueError: no such engine, or OpenVINO is asked for and not installed.
@@ -210,8 +211,15 @@ def resolve(name: str = "auto") -> str:
         )
     if name != "auto":
         return name
-    suits = platform.machine().lower() in ("x86_64", "amd64") and not tf.config.list_physical_devices("GPU")
+    suits = _intel() and not tf.config.list_physical_devices("GPU")
     return "openvino" if openvino is not None and suits else "tensorflow"
+
+
+def _intel() -> bool:
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return "intel" in platform.processor().lower()
 
 
 def make_engine(encoder: TextEncoder, name: str = "auto", dtype: tf.DType = tf.float32, threads: int = 0) -> Engine:
