@@ -104,7 +104,7 @@ def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> C
 def _validation(
     model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
 ) -> Callable[[], dict[str, float]]:
-    """Judges the model by the mean over its tasks of the log likelihood of validation texts' labels."""
+    """Judges the model by the mean log likelihood of the labels of validation texts: a small task counts little."""
     held = LabelledTexts(tasks, "validation", class_weights=False)
     rows = held if len(held) else LabelledTexts(tasks, "train", class_weights=False)
     keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
@@ -123,16 +123,16 @@ def _validation(
         parts = [answer(tf.ragged.constant(group, dtype=tf.int32)) for group in groups]
         logits = {name: np.concatenate([part[name].numpy() for part in parts]) for name in targets}
         multi = {name: head.multi_label for name, head in model.parts.heads.items()}
-        likely = [_log_likelihood(logits[name], targets[name], multi[name]) for name in targets]
-        return {"log_likelihood": float(np.mean([value for value in likely if value is not None]))}
+        sums, counts = np.array([_log_likelihood(logits[name], targets[name], multi[name]) for name in targets]).T
+        return {"log_likelihood": float(sums.sum() / counts.sum())}
 
     return judge
 
 
-def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> float | None:
-    """Mean over the rows that have a label, None without any."""
+def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> tuple[float, int]:
+    """The sum over the rows that have a label, and their number."""
     known = targets.max(-1) >= 0 if multi_label else targets >= 0
     if not known.any():
-        return None
-    wanted = targets[known] > 0 if multi_label else targets[known]
-    return -negative_log_likelihood(logits[known], wanted, multi_label)
+        return 0.0, 0
+    wanted, count = targets[known] > 0 if multi_label else targets[known], int(known.sum())
+    return -negative_log_likelihood(logits[known], wanted, multi_label) * count, count
