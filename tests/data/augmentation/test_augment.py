@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from transformers import MarianConfig, TFMarianMTModel
 from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
@@ -54,6 +55,7 @@ def write_model(folder, pieces=("▁play", "▁music", "▁some", "a", "b", "▁
     sizes |= {"encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "d_model": 16, "max_position_embeddings": 24}
     special = dict.fromkeys(("pad_token_id", "decoder_start_token_id"), len(ids) - 1) | {"eos_token_id": 0}
     config = MarianConfig(vocab_size=len(ids), forced_eos_token_id=0, **sizes, **special)
+    tf.keras.utils.set_random_seed(1)  # what it says must not hang on the tests before
     made = TFMarianMTModel(config)
     made.build()
     made.save_pretrained(folder)
