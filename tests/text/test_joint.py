@@ -32,6 +32,8 @@ def settings(corpus, method: str, **groups) -> config.Config:
             finetuning=config.Component(method),
             corpora=(),
             domain_rows=30,
+            tfidf=False,
+            slots=config.build(config.Text, {"slots": {"rows": 0, "predict": False}}, "text").slots,
             epochs=1,
             hidden=0,
             joint_epochs=1,
