@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfrec_llm.text.scope import ALL, scope_scores, scope_threshold
 
-TEMPERATURES = np.geomspace(0.25, 4.0, 33)
+TEMPERATURES = np.geomspace(1 / 32, 32.0, 81)
 
 
 class Answers(tf.Module):
@@ -49,12 +49,18 @@ class Answers(tf.Module):
           none_share: of these rows that may count as having none of the labels; 0 = none ever does.
         """
         logits = self(tf.constant(embeddings)).numpy()
-        losses = [negative_log_likelihood(logits / t, targets, self.multi_label) for t in TEMPERATURES]
-        self.temperature.assign(TEMPERATURES[int(np.argmin(losses))])
+        self.temperature.assign(best_temperature(logits, targets, self.multi_label)[0])
         self.threshold.assign(scope_threshold(self.evidence(tf.constant(embeddings)).numpy(), none_share))
 
     def _stated(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits) if self.multi_label else tf.nn.softmax(logits)
+
+
+def best_temperature(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> tuple[float, float]:
+    """The divisor of the logits that makes the targets likeliest, and their negative log likelihood at it."""
+    losses = [negative_log_likelihood(logits / t, targets, multi_label) for t in TEMPERATURES]
+    best = int(np.argmin(losses))
+    return float(TEMPERATURES[best]), losses[best]
 
 
 def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> float:

@@ -12,7 +12,7 @@ from tfrec_llm import training
 from tfrec_llm.config import Config
 from tfrec_llm.data.augmentation import AUGMENTATIONS, augment
 from tfrec_llm.data.texts import language_of
-from tfrec_llm.text.answers import negative_log_likelihood
+from tfrec_llm.text.answers import best_temperature
 from tfrec_llm.text.batches import LabelledTexts, batches
 from tfrec_llm.text.bulk import token_rows
 from tfrec_llm.text.classifier import MultiTaskModel, optimizer
@@ -104,7 +104,11 @@ def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> C
 def _validation(
     model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
 ) -> Callable[[], dict[str, float]]:
-    """Judges the model by the mean log likelihood of the labels of validation texts: a small task counts little."""
+    """Judges the model by the mean log likelihood of the labels of validation texts: a small task counts little.
+
+    Each task is judged at its best temperature, since that is how it is served: training makes a model surer of itself
+    pass by pass, and would be stopped for that alone.
+    """
     held = LabelledTexts(tasks, "validation", class_weights=False)
     rows = held if len(held) else LabelledTexts(tasks, "train", class_weights=False)
     keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
@@ -135,4 +139,4 @@ def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) 
     if not known.any():
         return 0.0, 0
     wanted, count = targets[known] > 0 if multi_label else targets[known], int(known.sum())
-    return -negative_log_likelihood(logits[known], wanted, multi_label) * count, count
+    return -best_temperature(logits[known], wanted, multi_label)[1] * count, count

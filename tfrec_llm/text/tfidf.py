@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -19,7 +18,6 @@ from tfrec_llm.text.tasks import Task
 
 Classifier = LogisticRegression | OneVsRestClassifier
 STRENGTHS = (1.0, 4.0, 16.0, 64.0)  # C, chosen on validation rows
-BALANCES = (None, "balanced")  # class weights, likewise
 PASSES = 200  # of the solver, at most
 
 _words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").build_analyzer()
@@ -60,7 +58,7 @@ def _beside(key: str) -> str:
 
 
 def _fitted(task: Task, same: np.ndarray) -> Pipeline | None:
-    """The model with the strength and the class weights that are best on the validation rows of the rows `same`."""
+    """The model with the strength, then the class weights, that are best on the validation rows of the rows `same`."""
     train = np.flatnonzero(same & (task.split == "train"))
     held = np.flatnonzero(same & (task.split == "validation"))
     if len(np.unique(task.targets[train], axis=0)) < 2:
@@ -72,13 +70,15 @@ def _fitted(task: Task, same: np.ndarray) -> Pipeline | None:
         return None
     if not len(held):
         return make_pipeline(counts, _learnt(task, features, train, STRENGTHS[1], None))
-    judged, judge, best = counts.transform(task.texts[held].tolist()), _judge(task), (-1.0, None)
-    for strength, balance in product(STRENGTHS, BALANCES):
+    judged, judge = counts.transform(task.texts[held].tolist()), _judge(task)
+
+    def tried(strength: float, balance: str | None) -> tuple[float, float, Classifier]:
         model = _learnt(task, features, train, strength, balance)
-        quality = judge(task.targets[held], _decided(_stated(model, judged, task), task))
-        if quality > best[0]:
-            best = (quality, model)
-    return make_pipeline(counts, best[1])
+        return judge(task.targets[held], _decided(_stated(model, judged, task), task)), strength, model
+
+    quality, strength, model = max((tried(strength, None) for strength in STRENGTHS), key=lambda trial: trial[0])
+    balanced = tried(strength, "balanced")
+    return make_pipeline(counts, balanced[2] if balanced[0] > quality else model)
 
 
 def _learnt(task: Task, features: csr_matrix, train: np.ndarray, strength: float, balance: str | None) -> Classifier:
