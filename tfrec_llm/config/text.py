@@ -56,7 +56,11 @@ class Little:
     self_training: int = setting(0, "rounds in which the heads label texts that have no label; 0 = off", low=0)
     confidence: float = setting(0.8, "self_training: a label less probable is not believed", low=0, high=1)
     per_label: int = setting(200, "self_training: believed texts of one label at most, so that labels balance", low=1)
-    unlabelled: str = setting("", "CSV or Parquet with a column text: used by adapt, self_training and to_label")
+    unlabelled: str = setting(
+        "",
+        "CSV or Parquet with a column text, used by adapt, self_training and to_label; "
+        "rest = the texts that examples_per_label leaves out, without their labels",
+    )
     to_label: int = setting(0, "so many of the unlabelled texts are listed in to_label.csv; 0 = no list", low=0)
 
 

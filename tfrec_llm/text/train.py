@@ -44,9 +44,10 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     Returns:
       Metric key -> {"value", "ci95", "over", "n", "split"}, also written as `metrics.json`.
     """
-    text, unlabelled = config.text, unlabelled_texts(config)
+    text = config.text
     made = chosen_rows(make_tasks(_corpora(config, dataset), dataset.domain, text, config.seed), text)
     few = [few_rows(task, text.little.examples_per_label, config.seed) for task in made]
+    unlabelled = unlabelled_texts(config, made, few)
     whole = with_weak_rows(few, text, config.seed)
     tasks = without_held_back(whole, config.seed) if text.unseen_intents else whole
     with training.make_strategy(config.train).scope():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfrec_llm.text.little.sampling import few_rows
+from tfrec_llm.text.little.sampling import few_rows, left_out
 from tfrec_llm.text.tasks import Task
 
 
@@ -27,3 +27,11 @@ def test_a_row_counts_for_each_label_that_it_has():
     targets = np.array([[1, 1, 0]] * 4 + [[0, 0, 1]] * 4, bool)
     few = few_rows(make(targets, ["train"] * 8), 2, 1)
     assert few.targets.sum(0).tolist() == [2, 2, 2]
+
+
+def test_what_is_left_out_has_no_test_text_and_none_that_is_learnt_from():
+    task = make(np.array([0] * 6 + [1] * 6, np.int32), ["train"] * 10 + ["validation", "test"])
+    few = few_rows(task, 2, 1)
+    rest = left_out([task, task], [few, few])
+    assert len(rest) == len(set(rest)) == 11 - 4
+    assert not set(rest) & set(few.texts)

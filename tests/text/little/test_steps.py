@@ -71,7 +71,7 @@ def test_texts_to_label_are_listed_with_guesses(trained):
     with open(folder / "to_label.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len({row["text"] for row in rows}) == len(rows) == 7
-    assert {row["text"] for row in rows} <= set(unlabelled_texts(settings))
+    assert {row["text"] for row in rows} <= set(unlabelled_texts(settings, [], []))
     assert {row["guess_intent_files"] for row in rows} <= {"aaaa", "zzzz"}
 
 
@@ -85,4 +85,4 @@ def test_the_trained_encoder_is_read_again(trained):
 def test_a_switch_without_texts_is_refused():
     settings = config.Config(text=config.Text(little=config.Little(to_label=5)))
     with pytest.raises(config.ConfigError, match=r"to_label.*set text.little.unlabelled"):
-        unlabelled_texts(settings)
+        unlabelled_texts(settings, [], [])

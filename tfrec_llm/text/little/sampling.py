@@ -1,5 +1,6 @@
 """A few training rows of each label, as if no more had been labelled. Used by `train` before anything is learnt."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,3 +32,10 @@ def few_rows(task: Task, count: int, seed: int) -> Task:
     rows = np.sort(np.concatenate([np.array(sorted(kept), np.int64), np.flatnonzero(task.split == "test")]))
     columns = {name: getattr(task, name)[rows] for name in ("texts", "targets", "split", "corpus")}
     return replace(task, **columns)
+
+
+def left_out(whole: Sequence[Task], few: Sequence[Task]) -> list[str]:
+    """Distinct texts of rows that `few_rows` left out, as if nobody had labelled them; no test text is among them."""
+    known = {str(text) for task in few for text in task.texts}
+    rest = (str(text) for task in whole for text in task.texts[task.split != "test"])
+    return [text for text in dict.fromkeys(rest) if text not in known]

@@ -12,6 +12,7 @@ from tfrec_llm.text.finetuning import Finetuning
 from tfrec_llm.text.fit import stage_part
 from tfrec_llm.text.heads import Head
 from tfrec_llm.text.little.contrast import adapt, few_shot
+from tfrec_llm.text.little.sampling import left_out
 from tfrec_llm.text.little.selection import most_worth_labelling, uncertainty, write_list
 from tfrec_llm.text.little.self_training import self_train
 from tfrec_llm.text.tasks import DOMAIN, FILES, Task
@@ -20,16 +21,24 @@ from tfrec_llm.training import Stage
 
 log = logging.getLogger(__name__)
 TO_LABEL = "to_label.csv"
+REST = "rest"  # text.little.unlabelled: the rows that examples_per_label leaves out
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
-def unlabelled_texts(config: Config) -> list[str]:
+def unlabelled_texts(config: Config, whole: Sequence[Task], few: Sequence[Task]) -> list[str]:
     """The texts of `text.little.unlabelled`; none where it is not set.
+
+    Args:
+      config: sections data and text.
+      whole: the labelled rows.
+      few: the same tasks with the rows that are learnt from.
 
     Raises:
       ConfigError: a switch that needs them is on.
     """
     little = config.text.little
+    if little.unlabelled == REST:
+        return left_out(chosen_tasks(whole), chosen_tasks(few))
     if little.unlabelled:
         return data.read_texts(little.unlabelled, config.data.columns)
     for name in ("self_training", "to_label"):
