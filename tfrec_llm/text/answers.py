@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfrec_llm.text.scope import ALL, scope_scores, scope_threshold
 
-TEMPERATURES = np.geomspace(1 / 32, 32.0, 81)
+TEMPERATURES = np.geomspace(0.25, 4.0, 33)
 
 
 class Answers(tf.Module):
