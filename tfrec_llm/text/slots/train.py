@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config, Regularise
 from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
+from tfrec_llm.text.attributes import bare_texts
 from tfrec_llm.text.bulk import encode_texts, fast_precision
 from tfrec_llm.text.encoder import TextEncoder
 from tfrec_llm.text.fit import fit_head
@@ -53,7 +54,7 @@ def train_slots(
     tagger = fit_head(tagging, tokens, config, stage)
     embeddings = _encoded(encoder, said.texts, config)
     heads, targets = {}, {name: value_targets(said, name, values[name]) for name in values}
-    titles, held = _title_rows(dataset.catalogue, values, settings.rows, config.seed)
+    titles, held = _item_rows(dataset.catalogue, values, settings.rows, config.seed)
     shown = _encoded(encoder, titles, config)
     for place, name in enumerate(values):
         rows = np.flatnonzero(held[name])
@@ -122,20 +123,25 @@ def _encoded(encoder: TextEncoder, texts: np.ndarray, config: Config) -> np.ndar
     return encode_texts(encoder, texts.tolist(), "query", text.max_tokens, text.batch_size, text.precision)
 
 
-def _title_rows(
+def _item_rows(
     catalogue: Catalogue, values: Mapping[str, tuple[str, ...]], most: int, seed: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Titles as further examples of what their items are, in the catalogue's own words and languages.
+    """Titles, and whole texts without the values, as further examples of what their items are.
+
+    They are in the catalogue's own words and languages, and many name other values in passing ("for your phone").
 
     Returns:
-      titles [M] str, at most so many; attribute -> [M] int32 number of the item's only value, 0 = none or several.
+      texts [M] str, at most `most` of each kind; attribute -> [M] int32 number of the item's only value, 0 = none or
+      several.
     """
     rows = np.random.default_rng([seed, 12]).permutation(np.arange(FIRST_ITEM, len(catalogue.item_ids)))[:most]
     held = {}
     for name, names in values.items():
         own = [catalogue.attributes.get(name, {row: ()})[row] for row in rows]
-        held[name] = np.array([1 + names.index(o[0]) if len(o) == 1 and o[0] in names else 0 for o in own], np.int32)
-    return np.array([str(catalogue.titles[row]) for row in rows], dtype=np.str_), held
+        one = np.array([1 + names.index(o[0]) if len(o) == 1 and o[0] in names else 0 for o in own], np.int32)
+        held[name] = np.tile(one, 2)
+    bare = bare_texts(catalogue, tuple(values))
+    return np.array([str(catalogue.titles[row]) for row in rows] + [bare[row] for row in rows], dtype=np.str_), held
 
 
 def _unweighted(config: Config) -> Config:
