@@ -144,7 +144,7 @@ def test_types_and_config_need_no_tensorflow(room):
         ("text", "import tfrec_llm.retrieval.blend", ["tfrec_llm.retrieval.blend"]),
         ("text", "from tfrec_llm import ranking, data", ["tfrec_llm.ranking"]),
         ("text", "from ..ranking import train", ["..ranking.train"]),
-        ("text", "from tfrec_llm.text.heads import fit\nimport numpy.random", []),
+        ("text", "from tfrec_llm.text.classification.heads import fit\nimport numpy.random", []),
         ("data", "def f():\n    from tfrec_llm.metrics import ndcg", ["tfrec_llm.metrics.ndcg"]),
         ("serving", "from pipelines import train", ["pipelines.train"]),
         ("ranking", "from tfrec_llm.evaluation import figures", []),

@@ -19,9 +19,10 @@ import tensorflow as tf
 from pipelines.benches import environment
 from pipelines.benches.models import WRITERS
 from pipelines.benches.rounds import Settings, paired
-from tfrec_llm.text import TextEncoder, bulk
-from tfrec_llm.text.encoders import ENCODERS
-from tfrec_llm.text.engine import Engine, make_engine, resolve
+from tfrec_llm.text import TextEncoder
+from tfrec_llm.text.encoders import bulk
+from tfrec_llm.text.encoders.engine import Engine, make_engine, resolve
+from tfrec_llm.text.encoders.registry import ENCODERS
 from tfrec_llm.training.strategy import available_cores
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "labels.csv"

@@ -11,9 +11,9 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from tfrec_llm.data import sources
-from tfrec_llm.text.e5_archive import E5, read_e5
-from tfrec_llm.text.encoders import MINILM
-from tfrec_llm.text.quantised import Quantised, dequantise
+from tfrec_llm.text.encoders.e5_archive import E5, read_e5
+from tfrec_llm.text.encoders.quantised import Quantised, dequantise
+from tfrec_llm.text.encoders.registry import MINILM
 from tfrec_llm.training import files
 
 MINILM_FILES = (

@@ -15,11 +15,11 @@ from pipelines.benches.encoding import Ours, Peer, mixed_texts
 from pipelines.benches.models import write_folder
 from pipelines.benches.rounds import Settings, entry, paired, table
 from tfrec_llm.config import Config, Text
-from tfrec_llm.text.bert import BertShape
-from tfrec_llm.text.e5_archive import E5
-from tfrec_llm.text.encoders import Tiny, random_weights, tiny
-from tfrec_llm.text.engine import TensorFlowEngine
-from tfrec_llm.text.tokenizers import SentencePiece
+from tfrec_llm.text.encoders.bert import BertShape
+from tfrec_llm.text.encoders.e5_archive import E5
+from tfrec_llm.text.encoders.engine import TensorFlowEngine
+from tfrec_llm.text.encoders.registry import Tiny, random_weights, tiny
+from tfrec_llm.text.encoders.tokenizers import SentencePiece
 
 SERVER = """
 import json, sys

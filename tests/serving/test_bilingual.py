@@ -12,7 +12,7 @@ from tests.serving.bilingual import ITEMS, QUERIES
 from tfrec_llm import config, data, text, training
 from tfrec_llm.data.domains import holes
 from tfrec_llm.retrieval.candidates import CandidateSource
-from tfrec_llm.text.encoders import E5Small, e5_small
+from tfrec_llm.text.encoders.registry import E5Small, e5_small
 from tfrec_llm.text.languages import language_axes
 from tfrec_llm.text.slots import item_table, load_slots, write_slots
 from tfrec_llm.types import History

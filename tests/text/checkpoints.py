@@ -10,7 +10,7 @@ from transformers import BertConfig, GPT2Config, TFBertModel, TFGPT2Model, TFXLM
 from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name
 from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
-from tfrec_llm.text.quantised import dequantise, quantise
+from tfrec_llm.text.encoders.quantised import dequantise, quantise
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "phone", "手", "机", "便", "宜", "!", ",", "."]

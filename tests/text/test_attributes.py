@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tfrec_llm import config, training
-from tfrec_llm.text import bulk
 from tfrec_llm.text.attributes import (
     BANDS,
     PRICE_BAND,
@@ -17,7 +16,8 @@ from tfrec_llm.text.attributes import (
     item_attributes,
     price_ranks,
 )
-from tfrec_llm.text.encoders import Tiny, tiny
+from tfrec_llm.text.encoders import bulk
+from tfrec_llm.text.encoders.registry import Tiny, tiny
 from tfrec_llm.types import Catalogue
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.text.encoders import ENCODERS
-from tfrec_llm.text.heads import Head
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.encoders.registry import ENCODERS
 from tfrec_llm.text.model import SIGNALS, TextModel
 from tfrec_llm.types import ItemVectors
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm import config, data, text, training
-from tfrec_llm.text.ensemble import Ensemble
-from tfrec_llm.text.heads import Head
+from tfrec_llm.text.classification.ensemble import Ensemble
+from tfrec_llm.text.classification.heads import Head
 
 WORDS = ("aaaa", "ffff", "kkkk", "zzzz")
 

@@ -13,13 +13,13 @@ from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf
 
 from tfrec_llm import config, data, training
 from tfrec_llm.data import sources
-from tfrec_llm.text.bulk import encode_texts
-from tfrec_llm.text.e5_archive import read_e5
-from tfrec_llm.text.encoders import MINILM, E5Small, MiniLM, e5_small, minilm
-from tfrec_llm.text.fit import fit_head
-from tfrec_llm.text.judging import judge_head
-from tfrec_llm.text.quantised import Quantised, dequantise
-from tfrec_llm.text.tasks import main_labels, make_tasks
+from tfrec_llm.text.classification.fit import fit_head
+from tfrec_llm.text.classification.tasks import main_labels, make_tasks
+from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.e5_archive import read_e5
+from tfrec_llm.text.encoders.quantised import Quantised, dequantise
+from tfrec_llm.text.encoders.registry import MINILM, E5Small, MiniLM, e5_small, minilm
+from tfrec_llm.text.judging.judge import judge_head
 
 pytestmark = pytest.mark.slow
 TEXTS = [

@@ -1,8 +1,8 @@
 """Utterance -> TextSignals; item text -> item vectors. Public names of the text stage."""
 
-from tfrec_llm.text.bulk import encode_texts
-from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.encoders import ENCODERS
+from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.encoder import TextEncoder
+from tfrec_llm.text.encoders.registry import ENCODERS
 from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.model import TextModel, load, load_item_vectors, load_language_axes

@@ -16,11 +16,11 @@ import tensorflow as tf
 from tfrec_llm import metrics
 from tfrec_llm.config import Config
 from tfrec_llm.data.texts import hash_split
-from tfrec_llm.text.bulk import encode_texts
-from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.fit import fit_head
-from tfrec_llm.text.heads import Head
-from tfrec_llm.text.tasks import Task
+from tfrec_llm.text.classification.fit import fit_head
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import FIRST_ITEM, Catalogue
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from tfrec_llm.config import Text
-from tfrec_llm.text.bulk import encode_texts
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.types import FIRST_ITEM, Catalogue, ItemVectors
 
 MODALITIES = ("text", "image", "audio", "attributes")  # columns of `present`

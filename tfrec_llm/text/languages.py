@@ -12,8 +12,8 @@ import numpy as np
 from tfrec_llm.config import Config
 from tfrec_llm.data.texts import language_of
 from tfrec_llm.data.voices import languages_of
-from tfrec_llm.text.bulk import encode_texts
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Domain
 
 LEAST = 10  # texts of a language below which their mean says little

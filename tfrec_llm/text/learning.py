@@ -8,18 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, ConfigError
-from tfrec_llm.text.answers import Answers
-from tfrec_llm.text.bulk import encode_texts
-from tfrec_llm.text.copies import with_copies
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.classification.answers import Answers
+from tfrec_llm.text.classification.copies import with_copies
+from tfrec_llm.text.classification.fit import calibrate_head, fit_answers, member_config, served_members, stage_part
+from tfrec_llm.text.classification.joint import train_jointly
+from tfrec_llm.text.classification.losses import SOFTENED
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
-from tfrec_llm.text.fit import calibrate_head, fit_answers, member_config, served_members, stage_part
-from tfrec_llm.text.joint import train_jointly
-from tfrec_llm.text.judging import Figures, judge_answers, test_rows
+from tfrec_llm.text.judging.judge import Figures, judge_answers, test_rows
 from tfrec_llm.text.little.steps import learn_from_unlabelled, prepare_encoder
-from tfrec_llm.text.losses import SOFTENED
 from tfrec_llm.text.model import FINETUNED, build_encoder, serve_finetuned
-from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Stage, files
 
 TAUGHT = "answers.npz"  # of one member to all rows, in its folder

@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from tfrec_llm import training
 from tfrec_llm.config import Config, choose
-from tfrec_llm.text.answers import Answers
 from tfrec_llm.text.attributes import ItemAttributes
-from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.encoders import ENCODERS, fingerprint
-from tfrec_llm.text.ensemble import Ensemble
+from tfrec_llm.text.classification.answers import Answers
+from tfrec_llm.text.classification.ensemble import Ensemble
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.encoders.encoder import TextEncoder
+from tfrec_llm.text.encoders.registry import ENCODERS, fingerprint
 from tfrec_llm.text.finetuning import FINETUNING, Finetuning
-from tfrec_llm.text.heads import Head
 from tfrec_llm.text.slots import NUM_BOUNDS, SlotModel, item_table, load_slots, with_bounds
 from tfrec_llm.training import files
 from tfrec_llm.types import ItemVectors, TextSignals

@@ -9,24 +9,24 @@ import numpy as np
 
 from tfrec_llm import data, training
 from tfrec_llm.config import Config, ConfigError
-from tfrec_llm.text.answers import Answers
-from tfrec_llm.text.chosen import chosen_rows
-from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.fit import fit_head, stage_part
-from tfrec_llm.text.heads import undecided
+from tfrec_llm.text.classification.answers import Answers
+from tfrec_llm.text.classification.chosen import chosen_rows
+from tfrec_llm.text.classification.fit import fit_head, stage_part
+from tfrec_llm.text.classification.heads import undecided
+from tfrec_llm.text.classification.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
+from tfrec_llm.text.classification.weak import weak_agreement, with_weak_rows
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.items import item_vectors
-from tfrec_llm.text.judging import Figures, judge_head
+from tfrec_llm.text.judging.judge import Figures, judge_head
+from tfrec_llm.text.judging.robust import robustness_figures
+from tfrec_llm.text.judging.tfidf import tfidf_figures
+from tfrec_llm.text.judging.unseen import measured, unseen_figures, without_held_back
 from tfrec_llm.text.languages import language_axes
 from tfrec_llm.text.learning import encode_queries, learn, rows_of, teach, text_vectors
 from tfrec_llm.text.little.sampling import few_rows
 from tfrec_llm.text.little.steps import list_to_label, unlabelled_texts
 from tfrec_llm.text.model import build_encoder
-from tfrec_llm.text.robust import robustness_figures
 from tfrec_llm.text.slots import write_slots
-from tfrec_llm.text.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
-from tfrec_llm.text.tfidf import tfidf_figures
-from tfrec_llm.text.unseen import measured, unseen_figures, without_held_back
-from tfrec_llm.text.weak import weak_agreement, with_weak_rows
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import Dataset, Utterances
 

@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from tfrec_llm.config import Regularise
 from tfrec_llm.layers.noise import Noise
-from tfrec_llm.text.classifier import MultiTaskModel
-from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.encoders import Tiny, tiny
+from tfrec_llm.text.classification.classifier import MultiTaskModel
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.encoders.encoder import TextEncoder
+from tfrec_llm.text.encoders.registry import Tiny, tiny
 from tfrec_llm.text.finetuning import FINETUNING, Finetuning
-from tfrec_llm.text.heads import Head
 from tfrec_llm.training import files
 from tfrec_llm.training.weights import named_variables
 

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Config, ConfigError, Little, Text
-from tfrec_llm.text.encoders import Tiny, tiny
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.encoders.registry import Tiny, tiny
 from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.little import contrast
-from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Stage
 
 WORDS = {"play": ("aa", "bb", "cc"), "book": ("xx", "yy", "zz")}

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.text.little.sampling import few_rows, left_out
-from tfrec_llm.text.tasks import Task
 
 
 def make(targets, split):

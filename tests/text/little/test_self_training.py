@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, Little, Text, Train
-from tfrec_llm.text.fit import fit_head
+from tfrec_llm.text.classification.fit import fit_head
+from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.text.little.self_training import believed, self_train
-from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Stage
 
 

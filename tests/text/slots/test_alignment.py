@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.text.encoders import Tiny, tiny
+from tfrec_llm.text.encoders.registry import Tiny, tiny
+from tfrec_llm.text.encoders.tokenizers import SentencePiece, WordPiece
 from tfrec_llm.text.slots.alignment import spans_of, tags_of, token_places
-from tfrec_llm.text.tokenizers import SentencePiece, WordPiece
 from tfrec_llm.types import Span
 
 WORDS = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.text.heads import Head
+from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.slots import NUM_BOUNDS, SlotModel, inside, split_bounds, with_bounds
 from tfrec_llm.text.slots.extract import extract
 from tfrec_llm.types import Span

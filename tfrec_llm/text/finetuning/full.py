@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfrec_llm.config import setting
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning.method import Finetuning
 
 

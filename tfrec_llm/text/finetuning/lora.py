@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tfrec_llm.config import setting
 from tfrec_llm.layers.noise import QUIET, Noise
-from tfrec_llm.text.bert import SITES, Bert, Linear
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.bert import SITES, Bert, Linear
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning.method import Finetuning
 
 TARGETS = ("qkv", "mix", "grow", "shrink")  # linear layers of a block

@@ -6,7 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrec_llm import training
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.training import files
 from tfrec_llm.training.weights import named_variables
 

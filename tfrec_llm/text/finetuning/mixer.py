@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import setting
 from tfrec_llm.layers.noise import QUIET, Noise
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning.lora import TARGETS, hang_updates, linear_layers
 from tfrec_llm.text.finetuning.method import Finetuning
 

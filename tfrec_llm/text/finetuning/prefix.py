@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import setting
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning.method import Finetuning
 
 

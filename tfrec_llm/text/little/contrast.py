@@ -13,12 +13,12 @@ import tensorflow as tf
 from tfrec_llm import training
 from tfrec_llm.config import Config, ConfigError, Little
 from tfrec_llm.layers.noise import QUIET, Noise
-from tfrec_llm.text.bulk import fast_precision
-from tfrec_llm.text.classifier import optimizer
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.classification.classifier import optimizer
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.encoders.bulk import fast_precision
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
 from tfrec_llm.text.little.losses import cosine_loss, likeness, simcse_loss, supervised_contrastive_loss
-from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Stage
 
 PASSES = 4  # parts of a training, each with a checkpoint after it

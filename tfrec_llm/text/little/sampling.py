@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfrec_llm.text.tasks import Task
+from tfrec_llm.text.classification.tasks import Task
 
 
 def few_rows(task: Task, count: int, seed: int) -> Task:

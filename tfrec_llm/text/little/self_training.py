@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, Little
-from tfrec_llm.text.fit import fit_head, stage_part
-from tfrec_llm.text.heads import Head
-from tfrec_llm.text.tasks import Task
+from tfrec_llm.text.classification.fit import fit_head, stage_part
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.training import Stage
 
 PSEUDO = "pseudo"  # the corpus that believed rows belong to

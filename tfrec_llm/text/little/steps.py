@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from tfrec_llm import data
 from tfrec_llm.config import Config, ConfigError
+from tfrec_llm.text.classification.fit import stage_part
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.classification.tasks import DOMAIN, FILES, Task
+from tfrec_llm.text.classification.weak import WEAK
 from tfrec_llm.text.finetuning import Finetuning
-from tfrec_llm.text.fit import stage_part
-from tfrec_llm.text.heads import Head
 from tfrec_llm.text.little.contrast import adapt, few_shot
 from tfrec_llm.text.little.sampling import left_out
 from tfrec_llm.text.little.selection import most_worth_labelling, uncertainty, write_list
 from tfrec_llm.text.little.self_training import self_train
-from tfrec_llm.text.tasks import DOMAIN, FILES, Task
-from tfrec_llm.text.weak import WEAK
 from tfrec_llm.training import Stage
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.data.texts import normalise
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.slots.alignment import spans_of, token_places
 from tfrec_llm.text.slots.model import SlotModel
 from tfrec_llm.types import Domain, Span

@@ -6,7 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrec_llm import training
-from tfrec_llm.text.heads import Head
+from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.slots.amounts import Amounts
 from tfrec_llm.training import files
 

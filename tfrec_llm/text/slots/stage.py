@@ -7,7 +7,7 @@ import numpy as np
 from tfrec_llm.config import Config
 from tfrec_llm.data.slots import frequent_values
 from tfrec_llm.text.attributes import ItemAttributes, item_attributes
-from tfrec_llm.text.encoder import TextEncoder
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.slots.judge import Figures
 from tfrec_llm.text.slots.model import PRICE, SlotModel
 from tfrec_llm.text.slots.train import train_slots

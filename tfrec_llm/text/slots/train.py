@@ -10,13 +10,13 @@ import tensorflow as tf
 from tfrec_llm.config import Config, Regularise
 from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
 from tfrec_llm.text.attributes import bare_texts
-from tfrec_llm.text.bulk import encode_texts, fast_precision
-from tfrec_llm.text.encoder import TextEncoder
-from tfrec_llm.text.fit import fit_head
+from tfrec_llm.text.classification.fit import fit_head
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.encoders.bulk import encode_texts, fast_precision
+from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.slots.alignment import tags_of, token_places
 from tfrec_llm.text.slots.judge import Figures, judge_slots
 from tfrec_llm.text.slots.model import LEVELS, PRICE, SlotModel
-from tfrec_llm.text.tasks import Task
 from tfrec_llm.training import Stage
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, SpanUtterances
 

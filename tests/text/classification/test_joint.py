@@ -1,0 +1,102 @@
+"""Encoder and heads trained together on the tiny encoder, with every switch."""
+
+import csv
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec_llm import config, data, text, training
+from tfrec_llm.text.classification.classifier import WarmUp
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Two intents that differ by order alone: the mean of frozen vectors tells little."""
+    path = tmp_path_factory.mktemp("own") / "labels.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "intent"])
+        for i in range(100):
+            rows.writerow([f"{i} cat then dog", "cat"])
+            rows.writerow([f"{i} dog then cow", "cow"])
+    return path
+
+
+def settings(corpus, method: str, **groups) -> config.Config:
+    return config.Config(
+        data=config.Data(source="synthetic", synthetic_users=40, utterances=str(corpus)),
+        train=config.Train(precision="float32", xla="off"),
+        text=config.Text(
+            encoder=config.Component("tiny"),
+            finetuning=config.Component(method),
+            corpora=(),
+            domain_rows=30,
+            tfidf=False,
+            slots=config.build(config.Text, {"slots": {"rows": 0, "predict": False}}, "text").slots,
+            epochs=1,
+            hidden=0,
+            joint_epochs=1,
+            joint_min_steps=12,
+            **groups,
+        ),
+    )
+
+
+def trained(run, corpus, method, **groups):
+    chosen = settings(corpus, method, **groups)
+    dataset, figures = data.load_dataset(chosen.data, chosen.seed), {}
+    training.run_stage(run, "text", {}, lambda stage: figures.update(text.train(chosen, dataset, stage)))
+    return chosen, figures, text.load(chosen, run / "text")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFREC_LLM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("method", sorted(text.FINETUNING))
+def test_trained_read_again_and_the_same(method, corpus, tmp_path):
+    chosen, figures, model = trained(tmp_path / "run", corpus, method)
+    again = text.load(chosen, tmp_path / "run" / "text")
+    texts = tf.constant(["1 cat then dog", ""])
+    first, second = (m.signals(m.encode(*m.tokenize(texts))) for m in (model, again))
+    np.testing.assert_array_equal(first.intent, second.intent)
+    base = text.ENCODERS["tiny"][1](text.ENCODERS["tiny"][0]())
+    moved = np.abs(first.embedding - base.encode(*base.tokenize(texts))).max()
+    assert (moved == 0) == (method == "frozen")
+    assert (model.encoder.fingerprint == base.fingerprint) == (method == "frozen")
+    items = model.item_vectors
+    row = int(np.flatnonzero(items.present[:, 0])[0])
+    title = str(data.load_dataset(chosen.data, chosen.seed).catalogue.texts[row])
+    np.testing.assert_allclose(
+        items.text[row],
+        model.encoder.encode(*model.encoder.tokenize(tf.constant([title]), "passage", 96))[0],
+        atol=2e-2,
+    )
+    assert 0 < figures["text.trained_share"]["value"] <= 1
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"adversarial": "fgm"},
+        {"adversarial": "pgd", "pgd_steps": 2},
+        {"r_drop": 1.0, "label_smoothing": 0.1},
+        {"weight_average": 0.9, "class_weights": False},
+    ],
+    ids=str,
+)
+def test_switches_train(switches, corpus, tmp_path):
+    _, figures, _ = trained(tmp_path / "run", corpus, "lora", regularise=config.Regularise(**switches))
+    assert np.isfinite(figures["text.files.accuracy"]["value"])
+
+
+def test_augmented_texts_train(corpus, tmp_path):
+    _, figures, _ = trained(tmp_path / "run", corpus, "lora", augment=config.Augment(swap=0.2, delete=0.2))
+    assert np.isfinite(figures["text.files.accuracy"]["value"])
+
+
+def test_step_size_rises_and_falls():
+    schedule = WarmUp(2.0, 4, 10)
+    assert [float(schedule(step)) for step in (0, 1, 3, 4, 7, 10)] == pytest.approx([0.5, 1, 2, 2, 1, 0])

@@ -1,0 +1,142 @@
+"""Encoder and heads trained together, from the heads that `fit` made on frozen vectors."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm import training
+from tfrec_llm.config import Config
+from tfrec_llm.data.augmentation import AUGMENTATIONS, augment
+from tfrec_llm.data.texts import language_of
+from tfrec_llm.text.classification.answers import best_temperature
+from tfrec_llm.text.classification.batches import LabelledTexts, batches
+from tfrec_llm.text.classification.classifier import MultiTaskModel, optimizer
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.encoders.bulk import token_rows
+from tfrec_llm.text.encoders.encoder import TextEncoder
+from tfrec_llm.text.finetuning import Finetuning
+from tfrec_llm.training import Compute, Stage
+
+log = logging.getLogger(__name__)
+JUDGED = 2000  # validation texts that stop the training
+
+
+def train_jointly(
+    finetuning: Finetuning,
+    heads: Mapping[str, Head],
+    tasks: Sequence[Task],
+    config: Config,
+    stage: Stage,
+    soft: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Trains the method's weights and the heads, in place; the best pass by validation likelihood stays.
+
+    Args:
+      finetuning: hung on the encoder.
+      heads: task -> head, trained on vectors of the encoder as it was.
+      tasks: what is learnt; a task without validation rows does not stop the training.
+      config: sections train and text, and the seed.
+      stage: where checkpoints and logs go.
+      soft: task -> answers of a teacher to its rows [R, labels], as of `losses.distillation`.
+    """
+    text = config.text
+    rows = LabelledTexts(tasks, "train", text.regularise.class_weights, soft)
+    steps = max(1, math.ceil(len(rows) / text.joint_batch_size))
+    passes = max(text.joint_epochs, math.ceil(text.joint_min_steps / steps))
+    supply = batches(rows, _tokens_by_pass(finetuning.encoder, rows.texts, config), text.joint_batch_size, config.seed)
+
+    def build(choice: Compute) -> MultiTaskModel:
+        rate = optimizer(finetuning.learning_rate, passes * steps)
+        return MultiTaskModel(finetuning, heads, text.regularise, rate, config.seed, choice.jit_compile)
+
+    compute = _choose_compute(build, finetuning, heads, next(iter(supply(0))), config)
+    with training.precision(compute), training.make_strategy(config.train).scope():
+        model = build(compute)
+    training.fit(
+        model,
+        supply,
+        stage=stage,
+        epochs=passes,
+        validate=_validation(model, finetuning.encoder, tasks, config),
+        monitor="log_likelihood",
+        patience=text.regularise.patience,
+        weight_average=text.regularise.weight_average,
+        seed=config.seed,
+    )
+
+
+def _choose_compute(
+    build: Callable, finetuning: Finetuning, heads: Mapping[str, Head], batch: Mapping, config: Config
+) -> Compute:
+    """Measures training steps, then puts the weights that they moved back."""
+    moved = [*finetuning.variables, *(v for head in heads.values() for v in head.variables)]
+    before = [variable.numpy() for variable in moved]
+    settings = config.train
+    if settings.xla == "auto" and not tf.config.list_physical_devices("GPU"):
+        settings = replace(settings, xla="off")  # on a CPU it compiles each length anew, longer than it saves
+    label = f"text {config.text.encoder.name} {finetuning.name} {config.text.regularise}"
+    compute = training.choose_compute(build, batch, settings, stage=label)
+    for variable, value in zip(moved, before, strict=True):
+        variable.assign(value)
+    return compute
+
+
+def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> Callable[[int], Sequence[np.ndarray]]:
+    """Token ids of the training texts: always the same, or of texts changed anew in each pass."""
+    plain = token_rows(encoder, texts, "query", config.text.max_tokens)
+    settings = config.text.augment
+    if not any(getattr(settings, name) for name in AUGMENTATIONS):
+        return lambda number: plain
+    languages = [language_of(text) for text in texts]
+
+    def changed(number: int) -> Sequence[np.ndarray]:
+        draw = np.random.default_rng([config.seed, number, 1])
+        return token_rows(encoder, augment(texts, languages, settings, draw), "query", config.text.max_tokens)
+
+    return changed
+
+
+def _validation(
+    model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
+) -> Callable[[], dict[str, float]]:
+    """Judges the model by the mean log likelihood of the labels of validation texts: a small task counts little.
+
+    Each task is judged at its best temperature, since that is how it is served: training makes a model surer of itself
+    pass by pass, and would be stopped for that alone.
+    """
+    held = LabelledTexts(tasks, "validation", class_weights=False)
+    rows = held if len(held) else LabelledTexts(tasks, "train", class_weights=False)
+    keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
+    ids = token_rows(encoder, [rows.texts[i] for i in keep], "query", config.text.max_tokens)
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    targets = {name: values[keep[order]] for name, values in rows.targets.items()}
+
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32, 1)])
+    def answer(tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+        dense = tokens.to_tensor()
+        return model({"ids": dense, "mask": tf.sequence_mask(tokens.row_lengths(), tf.shape(dense)[1])})
+
+    def judge() -> dict[str, float]:
+        size = config.text.batch_size
+        groups = [[ids[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
+        parts = [answer(tf.ragged.constant(group, dtype=tf.int32)) for group in groups]
+        logits = {name: np.concatenate([part[name].numpy() for part in parts]) for name in targets}
+        multi = {name: head.multi_label for name, head in model.parts.heads.items()}
+        sums, counts = np.array([_log_likelihood(logits[name], targets[name], multi[name]) for name in targets]).T
+        return {"log_likelihood": float(sums.sum() / counts.sum())}
+
+    return judge
+
+
+def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> tuple[float, int]:
+    """The sum over the rows that have a label, and their number."""
+    known = targets.max(-1) >= 0 if multi_label else targets >= 0
+    if not known.any():
+        return 0.0, 0
+    wanted, count = targets[known] > 0 if multi_label else targets[known], int(known.sum())
+    return -best_temperature(logits[known], wanted, multi_label)[1] * count, count

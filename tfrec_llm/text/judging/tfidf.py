@@ -1,0 +1,114 @@
+"""The baseline beside every text head: TF-IDF with logistic regression, on the same rows, splits and labels."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from tfrec_llm import metrics
+from tfrec_llm.data.texts import language_of
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.judging.judge import Figures, judge_answers, measures, test_rows
+
+Classifier = LogisticRegression | OneVsRestClassifier
+STRENGTHS = (1.0, 4.0, 16.0, 64.0)  # C, chosen on validation rows
+PASSES = 200  # of the solver, at most
+
+_words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").build_analyzer()
+_characters = CountVectorizer(analyzer="char", ngram_range=(1, 4)).build_analyzer()
+
+
+def grams(text: str) -> list[str]:
+    """What is counted in a text: runs of 1 to 4 characters where it is Chinese, otherwise 1 or 2 words."""
+    return _characters(text) if language_of(text) == "zh" else _words(text)
+
+
+def tfidf_figures(tasks: Sequence[Task], main: Mapping[str, str], seed: int) -> Figures:
+    """Figures of the baseline on the test rows, corpus by corpus, each learnt from that corpus alone.
+
+    Args:
+      tasks: the rows, as the heads get them.
+      main: corpus -> its main label, as for `judge_head`.
+      seed: of the intervals.
+
+    Returns:
+      `text.<corpus>.tfidf_<metric>`; nothing for a corpus whose training rows have fewer than two labels.
+    """
+    figures: Figures = {}
+    for task in tasks:
+        for variant, rows in test_rows(task, main).items():
+            same = task.corpus == task.corpus[rows[0]]
+            model = _fitted(task, same)
+            if model is None:
+                continue
+            found = judge_answers(task, variant, rows, _probabilities(model, task, rows), seed)
+            figures |= {_beside(key): figure for key, figure in found.items()}
+    return figures
+
+
+def _beside(key: str) -> str:
+    head, _, metric = key.rpartition(".")
+    return f"{head}.tfidf_{metric}"
+
+
+def _fitted(task: Task, same: np.ndarray) -> Pipeline | None:
+    """The model with the strength, then the class weights, that are best on the validation rows of the rows `same`."""
+    train = np.flatnonzero(same & (task.split == "train"))
+    held = np.flatnonzero(same & (task.split == "validation"))
+    if len(np.unique(task.targets[train], axis=0)) < 2:
+        return None
+    counts = TfidfVectorizer(analyzer=grams, sublinear_tf=True)
+    try:
+        features = counts.fit_transform(task.texts[train].tolist())
+    except ValueError:  # no training text has a letter or digit
+        return None
+    if not len(held):
+        return make_pipeline(counts, _learnt(task, features, train, STRENGTHS[1], None))
+    judged, judge = counts.transform(task.texts[held].tolist()), _judge(task)
+
+    def tried(strength: float, balance: str | None) -> tuple[float, float, Classifier]:
+        model = _learnt(task, features, train, strength, balance)
+        return judge(task.targets[held], _decided(_stated(model, judged, task), task)), strength, model
+
+    quality, strength, model = max((tried(strength, None) for strength in STRENGTHS), key=lambda trial: trial[0])
+    balanced = tried(strength, "balanced")
+    return make_pipeline(counts, balanced[2] if balanced[0] > quality else model)
+
+
+def _learnt(task: Task, features: csr_matrix, train: np.ndarray, strength: float, balance: str | None) -> Classifier:
+    plain = LogisticRegression(C=strength, class_weight=balance, max_iter=PASSES)
+    model = OneVsRestClassifier(plain) if task.multi_label else plain
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after so many passes it is close enough
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        return model.fit(features, task.targets[train])
+
+
+def _judge(task: Task) -> Callable[[np.ndarray, np.ndarray], float]:
+    """What the choice is made by: macro-F1, of several labels at once micro-F1."""
+    return metrics.micro_f1 if task.multi_label else measures(task)["macro_f1"]
+
+
+def _probabilities(model: Pipeline, task: Task, rows: np.ndarray) -> np.ndarray:
+    counts, classifier = model[0], model[1]
+    return _stated(classifier, counts.transform(task.texts[rows].tolist()), task)
+
+
+def _stated(model: Classifier, features: csr_matrix, task: Task) -> np.ndarray:
+    """[R, labels] probabilities; a label that no training row has gets 0."""
+    stated = model.predict_proba(features)
+    if task.multi_label:
+        return stated
+    result = np.zeros((stated.shape[0], len(task.labels)))
+    result[:, model.classes_] = stated
+    return result
+
+
+def _decided(answers: np.ndarray, task: Task) -> np.ndarray:
+    return answers > 0.5 if task.multi_label else answers.argmax(-1).astype(np.int32)

@@ -1,0 +1,66 @@
+"""How well heads tell intents that they never learnt from those they did: `text.<corpus>.out_of_scope_auroc`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm.text.classification.answers import Answers
+from tfrec_llm.text.classification.scope import held_labels, scope_auroc, without_labels
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.judging.judge import Figures, figure, test_rows
+
+
+def held_back(task: Task, seed: int) -> np.ndarray:
+    """The labels that measure "none" in a task: a quarter of those that training and test have; none where few do.
+
+    Args:
+      task: only one of single intents is measured.
+      seed: draws the labels.
+    """
+    if task.label != "intent" or task.multi_label:
+        return np.zeros(0, np.int64)
+    there = [np.unique(task.targets[task.split == split]) for split in ("train", "test")]
+    both = np.intersect1d(*there)
+    return both[held_labels(len(both), seed)]
+
+
+def measured(tasks: Sequence[Task], seed: int) -> list[Task]:
+    """The tasks whose intents measure "none", each without the labels that are held back."""
+    return [without_labels(task, held) for task in tasks if len(held := held_back(task, seed))]
+
+
+def without_held_back(tasks: Sequence[Task], seed: int) -> list[Task]:
+    """All tasks; those whose intents measure "none" without the labels that are held back."""
+    return [without_labels(task, held) if len(held := held_back(task, seed)) else task for task in tasks]
+
+
+def unseen_figures(
+    tasks: Sequence[Task],
+    heads: Mapping[str, Answers],
+    vectors: Mapping[str, np.ndarray],
+    main: Mapping[str, str],
+    seed: int,
+) -> Figures:
+    """AUROC of the evidence for known labels, over test rows of labels that a head learnt and of those held back.
+
+    Args:
+      tasks: with all their labels.
+      heads: task -> a head that learnt none of the task's labels that `held_back` names.
+      vectors: text -> its embedding [D].
+      main: as of `judging.judge_head`.
+      seed: that drew the labels.
+    """
+    figures: Figures = {}
+    for task in tasks:
+        held = held_back(task, seed)
+        if not len(held) or task.name not in heads:
+            continue
+        for variant, rows in test_rows(task, main).items():
+            unseen = np.isin(task.targets[rows], held)
+            if unseen.any() and not unseen.all():
+                embeddings = np.stack([vectors[str(text)] for text in task.texts[rows]])
+                scores = heads[task.name].evidence(tf.constant(embeddings)).numpy()
+                value = scope_auroc(scores[~unseen], scores[unseen])
+                figures[f"text.{variant}.out_of_scope_auroc"] = figure(value, len(rows), "test")
+    return figures
