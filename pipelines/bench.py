@@ -11,7 +11,7 @@ from tfrec_llm.training import files
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rates and ratios -> `<run>/bench.json`; what other benches left there stays.
+    """Rates and ratios -> `<run>/bench.json`, each written as it comes; what other benches left there stays.
 
     Args:
       argv: command-line arguments, None for the process's own.
@@ -27,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     training.set_threads(config.train)
     path, settings = run / "bench.json", Settings(config, options.rounds, tuple(options.encoders), options.texts)
     for name in options.only or BENCHES:
-        known = files.read_json(path) if path.exists() else {}
-        files.write_json(path, known | BENCHES[name](settings))
+        for key, entry in BENCHES[name](settings):
+            known = files.read_json(path) if path.exists() else {}
+            files.write_json(path, {**known, key: entry})
     print(table(files.read_json(path)))
     print(f"bench: {path}")
 

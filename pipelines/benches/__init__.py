@@ -1,9 +1,9 @@
 """What `make bench` measures beside others: name -> the entries of bench.json that it makes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipelines.benches.encoding import encode
 from pipelines.benches.rounds import Settings
 
-BENCHES: Mapping[str, Callable[[Settings], dict[str, dict[str, Any]]]] = {"encode": encode}
+BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]] = {"encode": encode}

@@ -8,7 +8,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,13 +21,14 @@ from pipelines.benches.models import WRITERS
 from pipelines.benches.rounds import Settings, paired
 from tfrec_llm.text import TextEncoder
 from tfrec_llm.text.encoders import bulk
-from tfrec_llm.text.encoders.engine import Engine, make_engine, resolve
+from tfrec_llm.text.encoders.engine import Engine, make_engine, openvino, resolve
 from tfrec_llm.text.encoders.registry import ENCODERS
 from tfrec_llm.training.strategy import available_cores
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "labels.csv"
 LONGEST = 6  # sentences in a text
 SINGLES = 30  # utterances asked one by one in a round
+TRIAL = 128  # texts that choose the engine
 LEAST_COSINE = 0.99  # between ours and a peer: below it they do not have the same weights
 PEERS = {  # key of bench.json -> (peer, its precision, our engine; "" = the best here)
     "encode.sentence_transformers_bf16": ("sentence_transformers", "bfloat16", ""),
@@ -45,16 +46,17 @@ class Ours:
       engine: made of it.
       max_tokens: texts are cut after so many.
       batch_size: texts encoded together.
+      precision: of the engine, to be told beside the figures.
     """
 
-    def __init__(self, encoder: TextEncoder, engine: Engine, max_tokens: int, batch_size: int):
-        self._engine, self._batch_size = engine, batch_size
+    def __init__(self, encoder: TextEncoder, engine: Engine, max_tokens: int, batch_size: int, precision: str = ""):
+        self._engine, self.engine, self.batch_size, self.precision = engine, engine.name, batch_size, precision
         self._tokens = bulk.tokenizing(encoder, "query", max_tokens)
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """[n, D]."""
         tokens = self._tokens(texts)
-        pieces = list(bulk.encode_pieces(self._engine, tokens, self._batch_size, "bench"))
+        pieces = list(bulk.encode_pieces(self._engine, tokens, self.batch_size, "bench"))
         rows, values = (np.concatenate(part) for part in zip(*pieces, strict=True))
         return values[np.argsort(rows)]
 
@@ -119,24 +121,51 @@ class Peer:
         return json.loads(line)
 
 
-def encode(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Every peer for every encoder; the first encoder's keys have no segment.
+def encode(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every peer for every encoder -> key and entry of bench.json; the first encoder's keys have no segment.
 
     Args:
       settings: `config.text` says lengths, batch size, engine; `encoders` are names in `ENCODERS`.
     """
-    python, entries = environment.python(), {}
+    python = environment.python()
     for name in settings.encoders:
         segment = "" if name == settings.encoders[0] else f"|{name}"
         own_settings, build = ENCODERS[name]
         encoder = build(own_settings())
+        best = fastest(encoder, settings)
         with tempfile.TemporaryDirectory(prefix="tfrec_llm-bench-") as folder:
             WRITERS[name](Path(folder))
             for key, (peer, dtype, engine) in PEERS.items():
                 start = _starter(python, peer, dtype, folder, encoder, settings)
-                entries[key + segment] = _beside(f"{key}{segment}", encoder, engine, start, settings)
-                entries[key + segment]["setup"] |= {"encoder": name, "peer": peer, "peer_dtype": dtype}
-    return entries
+                entry = _beside(f"{key}{segment}", _ours(encoder, engine or best, settings), start, settings)
+                entry["setup"] |= {"encoder": name, "peer": peer, "peer_dtype": dtype}
+                yield key + segment, entry
+
+
+def fastest(encoder: TextEncoder, settings: Settings) -> str:
+    """The engine with most texts per second here, of one run after one that does not count; the config's, if it says.
+
+    Args:
+      encoder: the encoder.
+      settings: as of `encode`.
+    """
+    if settings.config.text.engine != "auto":
+        return settings.config.text.engine
+    texts = mixed_texts(TRIAL, settings.config.seed + 2)
+    seconds = {}
+    for name in dict.fromkeys(("tensorflow", resolve("openvino") if openvino else "tensorflow")):
+        ours = _ours(encoder, name, settings)
+        ours.seconds(texts)
+        seconds[name] = ours.seconds(texts)
+    print("engines, seconds for", TRIAL, "texts:", {name: round(value, 2) for name, value in seconds.items()})
+    return min(seconds, key=seconds.get)
+
+
+def _ours(encoder: TextEncoder, engine: str, settings: Settings) -> Ours:
+    text = settings.config.text
+    precision = bulk.fast_precision() if text.precision == "auto" else text.precision
+    made = make_engine(encoder, engine, tf.as_dtype(precision), _threads(settings))
+    return Ours(encoder, made, text.max_tokens, text.batch_size, precision)
 
 
 def _starter(
@@ -154,27 +183,20 @@ def _starter(
     return lambda: Peer(command, load, encoder.prefix("query"), text.batch_size)
 
 
-def _beside(
-    label: str, encoder: TextEncoder, engine: str, start: Callable[[], Any], settings: Settings
-) -> dict[str, Any]:
+def _beside(label: str, ours: Ours, start: Callable[[], Any], settings: Settings) -> dict[str, Any]:
     """One peer: texts in bulk, then one by one.
 
     Raises:
       ValueError: the two give different vectors.
     """
-    text = settings.config.text
-    name = resolve(engine or text.engine)
-    precision = bulk.fast_precision() if text.precision == "auto" else text.precision
-    made = make_engine(encoder, name, tf.as_dtype(precision), _threads(settings))
-    ours = Ours(encoder, made, text.max_tokens, text.batch_size)
     texts = mixed_texts(settings.texts, settings.config.seed)
     peer = start()
     try:
         cosine = float((ours.vectors(texts[:32]) * peer.vectors(texts[:32])).sum(1).min())
         if cosine < LEAST_COSINE:
             raise ValueError(f"{label}: expected the same vectors, got a cosine of {cosine:.3f}; weights differ.")
-        setup = {"threads": _threads(settings), "dtype": precision, "batch": text.batch_size, "texts": len(texts)}
-        setup |= {"engine": made.name, "least_cosine": round(cosine, 5), **peer.versions}
+        setup = {"threads": _threads(settings), "dtype": ours.precision, "batch": ours.batch_size, "texts": len(texts)}
+        setup |= {"engine": ours.engine, "least_cosine": round(cosine, 5), **peer.versions}
         rate = lambda side: lambda: len(texts) / side.seconds(texts)  # noqa: E731
         measured = paired(label, rate(ours), rate(peer), settings.rounds, "texts/s", setup)
         return measured | {"ms": _alone(ours, peer, settings)}

@@ -154,7 +154,7 @@ def test_a_peer_with_other_weights_is_refused(tiny_bench):
     tiny_bench["class"] = Stranger
     settings = Settings(Config(text=Text(engine="tensorflow", max_tokens=32)), 1, ("tiny",), 4)
     with pytest.raises(ValueError, match="expected the same vectors, got a cosine of -1"):
-        encoding.encode(settings)
+        list(encoding.encode(settings))
 
 
 def test_a_finished_environment_is_not_made_again(monkeypatch, tmp_path):
