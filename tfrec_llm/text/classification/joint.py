@@ -24,6 +24,7 @@ from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
 JUDGED = 2000  # validation texts that stop the training
+LEAST_JUDGED = 30  # validation rows that a task needs to have a say in it, unless none has so many
 
 
 def train_jointly(
@@ -107,9 +108,11 @@ def _validation(
     """Judges the model by the mean log likelihood of the labels of validation texts: a small task counts little.
 
     Each task is judged at its best temperature, since that is how it is served: training makes a model surer of itself
-    pass by pass, and would be stopped for that alone.
+    pass by pass, and would be stopped for that alone. A few rows that are wrong and sure of it would outweigh all
+    others, so tiny tasks have no say.
     """
-    held = LabelledTexts(tasks, "validation", class_weights=False)
+    enough = [task for task in tasks if (task.split == "validation").sum() >= LEAST_JUDGED]
+    held = LabelledTexts(enough or tasks, "validation", class_weights=False)
     rows = held if len(held) else LabelledTexts(tasks, "train", class_weights=False)
     keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
     ids = token_rows(encoder, [rows.texts[i] for i in keep], "query", config.text.max_tokens)
