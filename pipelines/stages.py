@@ -129,8 +129,12 @@ def train_retrieval(config: Config, run: Path, force: bool) -> None:
     def towers(stage: training.Stage) -> Mapping | None:
         return retrieval.train(config, load_dataset(run), text.load_item_vectors(run / "text"), stage)
 
-    before = training.stage_fingerprint(run, "text")
+    def neighbours(stage: training.Stage) -> Mapping | None:
+        return retrieval.train_item_item(config, load_dataset(run), stage) if config.retrieval.item_item else {}
+
+    before, data_mark = (training.stage_fingerprint(run, name) for name in ("text", "data"))
     made = _stage(run, "retrieval/towers", _inputs(config, "retrieval", "train", text=before), towers, force)
+    _stage(run, "retrieval/item_item", _inputs(config, "retrieval", "export", data=data_mark), neighbours, force)
     before = training.stage_fingerprint(run, "behaviour")
     inputs = _inputs(config, "retrieval", "export", "evaluate", towers=made, behaviour=before, share=_share(config))
     _stage(run, "retrieval/blend", inputs, lambda stage: blend(config, run, stage), force)

@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 from tfrec_llm.config import Evaluate
+from tfrec_llm.data.incidence import ease_weights
 from tfrec_llm.evaluation import BASELINES, judge, top_items
-from tfrec_llm.evaluation.baselines.ease import ease_weights
 from tfrec_llm.evaluation.baselines.item_knn import item_similarity
 
 SETTINGS = Evaluate(ease_l2=1.0, knn_shrink=0.0)
@@ -108,7 +108,7 @@ def test_ease_two_items_by_hand():
 
 
 def test_ease_equals_the_formula_in_float64(monkeypatch):
-    monkeypatch.setattr("tfrec_llm.evaluation.baselines.ease.BLOCK_ROWS", 7)
+    monkeypatch.setattr("tfrec_llm.data.incidence.BLOCK_ROWS", 7)
     owned = (np.random.default_rng(0).random((60, 23)) < 0.3).astype(np.float32)
     inverse = np.linalg.inv(owned.T.astype(float) @ owned + 5 * np.eye(23))
     expected = np.eye(23) - inverse / inverse.diagonal()

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfrec_llm.data.incidence import history_rows
 from tfrec_llm.evaluation import best, judge, select, top_items
-from tfrec_llm.evaluation.protocol import history_rows
 
 
 def constant(scores):

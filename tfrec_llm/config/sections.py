@@ -81,6 +81,14 @@ class Retrieval:
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
     learning_rate: float = setting(2e-3, "step size", low=1e-8, high=10)
     candidates: int = setting(200, "K, candidates handed to the ranker", low=1)
+    item_item: bool = setting(True, "neighbours in closed form (EASE, recent items count more) are a third source")
+    item_item_l2: tuple[float, ...] = setting(
+        (20.0, 100.0, 500.0, 2500.0), "item_item: penalties to choose from", low=1
+    )
+    item_item_max_items: int = setting(
+        10_000, "item_item: items that have and are neighbours, the commonest; time grows with the cube", low=2
+    )
+    item_item_neighbours: int = setting(100, "item_item: strongest neighbours kept of each item", low=1)
     explain: int = setting(20, "last history items that `because` leaves out one by one", low=1)
 
 

@@ -1,10 +1,15 @@
-"""Users by items as sparse matrices: what the baselines without training code of ours are computed from."""
+"""Users by items as sparse matrices, and item to item weights in closed form.
+
+The baselines without training code of ours are computed from them, and the candidate source's neighbours.
+"""
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import lapack
 
-from tfrec_llm.evaluation.protocol import history_rows
 from tfrec_llm.types import FIRST_ITEM, Dataset, Queries
+
+BLOCK_ROWS = 512
 
 
 def training_counts(dataset: Dataset) -> np.ndarray:
@@ -46,6 +51,61 @@ def history_matrix(
     key, weight = (query * num_rows + item)[known][::-1], weight[known][::-1]  # the latest event first
     key, first = np.unique(key, return_index=True)
     return _csr(key // num_rows, key % num_rows, weight[first], (len(rows), num_rows))
+
+
+def history_rows(queries: Queries, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The histories of some queries as one flat list.
+
+    Args:
+      queries: R of them.
+      rows: [b] which ones.
+
+    Returns:
+      position in `rows` [L] and row of the interactions [L], queries in order, each history oldest first.
+    """
+    length = queries.end[rows] - queries.begin[rows]
+    query = np.repeat(np.arange(len(rows)), length)
+    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    return query, queries.begin[rows][query] + within
+
+
+def ease_weights(owned: sparse.csr_matrix, l2: float) -> np.ndarray:
+    """Minimises |X - X B|^2 + l2 |B|^2 with a zero diagonal: B = I - P / diag(P), P = (X'X + l2 I)^-1.
+
+    Computed in place: one matrix of N+2 by N+2 in float32, and a block of it.
+
+    Args:
+      owned: X [U, N+2] of 0 and 1.
+      l2: ridge penalty.
+
+    Returns:
+      [N+2, N+2] float32, row = item owned, column = item scored.
+
+    Raises:
+      ValueError: the penalty is too small for the matrix to be inverted.
+    """
+    num_rows, by_item = owned.shape[1], owned.T.tocsr()
+    weights = np.empty((num_rows, num_rows), np.float32, order="F")
+    for start in range(0, num_rows, BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        weights[:, block] = (by_item[block] @ owned).toarray().T  # X'X is symmetric
+    weights[np.diag_indices(num_rows)] += l2
+    weights, failed = lapack.spotrf(weights, lower=True, overwrite_a=True)
+    if not failed:
+        weights, failed = lapack.spotri(weights, lower=True, overwrite_c=True)  # the lower half of P
+    if failed:
+        raise ValueError(
+            f"expected a ridge penalty that makes the item matrix invertible, got {l2}; raise evaluate.ease_l2 or "
+            "the least of retrieval.item_item_l2."
+        )
+    for start in range(0, num_rows, BLOCK_ROWS):  # mirrors the lower half
+        stop = min(start + BLOCK_ROWS, num_rows)
+        weights[start:stop, stop:] = weights[stop:, start:stop].T
+        square = np.tril(weights[start:stop, start:stop])
+        weights[start:stop, start:stop] = square + np.tril(square, -1).T
+    weights /= -weights.diagonal().copy()  # column j by -P_jj
+    weights[np.diag_indices(num_rows)] = 0
+    return weights
 
 
 def _csr(row: np.ndarray, column: np.ndarray, value: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tfrec_llm import metrics
+from tfrec_llm.data.incidence import history_rows
 from tfrec_llm.types import FIRST_ITEM, PADDING, Dataset, Queries
 
 Scorer = Callable[[np.ndarray], np.ndarray]  # rows of the queries [b] -> scores of all items [b, N+2]
@@ -70,22 +71,6 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
     top = np.full((len(scores), k), PADDING, np.int32)
     top[:, :width] = np.take_along_axis(chosen, order, axis=1)
     return top
-
-
-def history_rows(queries: Queries, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The histories of some queries as one flat list.
-
-    Args:
-      queries: R of them.
-      rows: [b] which ones.
-
-    Returns:
-      position in `rows` [L] and row of the interactions [L], queries in order, each history oldest first.
-    """
-    length = queries.end[rows] - queries.begin[rows]
-    query = np.repeat(np.arange(len(rows)), length)
-    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    return query, queries.begin[rows][query] + within
 
 
 def judge(top: np.ndarray, queries: Queries, k: int = 10, recall_at: int = 100) -> Mapping[str, np.ndarray]:

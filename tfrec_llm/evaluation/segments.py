@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfrec_llm.evaluation.incidence import training_counts
+from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.evaluation.protocol import select
 from tfrec_llm.types import FIRST_ITEM, Dataset, Queries
 

@@ -2,6 +2,17 @@
 
 from tfrec_llm.retrieval.blend import BlendBatch, fit_blend
 from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.item_item import load_neighbours, train_item_item
 from tfrec_llm.retrieval.train import MODELS, judge, load, train
 
-__all__ = ["MODELS", "BlendBatch", "CandidateSource", "fit_blend", "judge", "load", "train"]
+__all__ = [
+    "MODELS",
+    "BlendBatch",
+    "CandidateSource",
+    "fit_blend",
+    "judge",
+    "load",
+    "load_neighbours",
+    "train",
+    "train_item_item",
+]

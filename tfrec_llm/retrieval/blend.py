@@ -5,7 +5,7 @@ is convex in the few weights: Newton's method needs a handful of passes over the
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ PATIENCE = 2  # steps without a better stopping loss
 TOLERANCE = 1e-5  # of the mean loss: smaller gains end the fit
 ENOUGH = 32  # utterances whose mean is worth more than the items' mean
 RIDGE = 1e-3  # curvature of the pull towards the start, in units of the mean loss
-EMPTY = np.array([1.0, 0.0])  # popularity's extra weight for empty and for short histories at the start
+RIDGE_LENGTH = 2e-2  # the same for weights of a history's length: they should say only what the common ones cannot
 _log = logging.getLogger(__name__)
 
 
@@ -95,14 +95,17 @@ def descend(
       [P] the weights of the lowest loss on the stopping rows among those whose NDCG@10 there is not below the start's.
     """
     free = np.flatnonzero(np.ones(len(start), bool) if only is None else only)
+    ridge = np.where(np.arange(len(start)) < moments.common, RIDGE, RIDGE_LENGTH)
     theta, here, first = start, moments(start, learn), moments(start, stop)
     best, lowest, waited = start, first.loss, 0
     for _ in range(STEPS):
-        pull = RIDGE * (theta - start)
-        curvature = here.curvature[np.ix_(free, free)] + RIDGE * np.eye(len(free))
+        pull = ridge * (theta - start)
+        curvature = here.curvature[np.ix_(free, free)] + np.diag(ridge[free])
         direction = np.zeros(len(theta))
         direction[free] = np.linalg.solve(curvature, (here.gradient + pull)[free])
-        theta, there = _shorter_until_better(moments, learn, theta, direction, here, start)
+        theta, there = _shorter_until_better(
+            moments, learn, theta, direction, here, lambda t: _penalty(t - start, ridge)
+        )
         judged = moments(theta, stop)
         if judged.loss < lowest and judged.gain >= first.gain:
             best, lowest, waited = theta, judged.loss, 0
@@ -115,43 +118,50 @@ def descend(
 
 
 def _shorter_until_better(
-    moments: Moments, learn: np.ndarray, theta: np.ndarray, direction: np.ndarray, here: Pass, start: np.ndarray
+    moments: Moments,
+    learn: np.ndarray,
+    theta: np.ndarray,
+    direction: np.ndarray,
+    here: Pass,
+    penalty: Callable[[np.ndarray], float],
 ) -> tuple[np.ndarray, Pass]:
     """A step along -direction that lowers the penalised loss; no step where none of five lengths does."""
     for length in 0.5 ** np.arange(5):
         moved = theta - length * direction
         there = moments(moved, learn)
-        if there.loss + _penalty(moved, start) <= here.loss + _penalty(theta, start):
+        if there.loss + penalty(moved) <= here.loss + penalty(theta):
             return moved, there
     return theta, here
 
 
-def _penalty(theta: np.ndarray, start: np.ndarray) -> float:
-    return 0.5 * RIDGE * float(np.sum((theta - start) ** 2))
+def _penalty(moved: np.ndarray, ridge: np.ndarray) -> float:
+    return 0.5 * float(np.sum(ridge * moved**2))
 
 
 def single(source: CandidateSource, place: int) -> np.ndarray:
     """[P] weights that believe one source alone; empty histories keep their popularity."""
-    return np.where(own_weights(source, place), 1.0, 0.0) + flat(np.zeros((2, len(source.source_names))), EMPTY)
+    one = np.zeros((2, len(source.source_names)))
+    one[:, place] = 1
+    return flat(one, source.strangers())
 
 
 def own_weights(source: CandidateSource, place: int) -> np.ndarray:
-    """[P] bool: the weights of one source, with and without an utterance."""
+    """[P] bool: the weights of one source, with and without an utterance, whatever the history's length."""
     mine = np.zeros((2, len(source.source_names)), bool)
     mine[:, place] = True
-    return flat(mine, np.zeros(2, bool))
+    return flat(mine, np.zeros_like(source.strangers(), bool))
 
 
-def flat(weights: np.ndarray, extra: np.ndarray) -> np.ndarray:
-    """The weights [2, S] and the popularity extras [2] as one vector [P]."""
-    return np.concatenate([np.reshape(weights, -1), extra])
+def flat(weights: np.ndarray, by_length: np.ndarray) -> np.ndarray:
+    """The weights [2, S] and those on top by the history's length [3, S] as one vector [P]."""
+    return np.concatenate([np.reshape(weights, -1), np.reshape(by_length, -1)])
 
 
 def assign(source: CandidateSource, theta: np.ndarray) -> None:
     """Puts a vector of weights into the source."""
     count = len(source.source_names)
     source.weights.assign(theta[: 2 * count].reshape(2, count))
-    source.popularity_extra.assign(theta[2 * count :])
+    source.by_length.assign(theta[2 * count :].reshape(-1, count))
 
 
 def calibrate(source: CandidateSource, rows: BlendBatch, order: np.ndarray) -> None:

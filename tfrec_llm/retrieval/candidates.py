@@ -1,8 +1,9 @@
 """The candidate source: several ways to find items, blended into one index with one exact top-k.
 
 A source with a query vector adds columns to the index (behaviour, towers, text, slots), popularity is a column whose
-query is its weight, and the repeat sources add scores to the items that a history holds. The weights are learnt by
-`fit_blend`, apart for rows with and without an utterance; a row that lacks a source gives it no weight.
+query is its weight, and what is computed from the history alone (neighbours of its items, items held before) adds
+scores. The weights are learnt by `fit_blend`, apart for rows with and without an utterance and by the length of the
+history; a row that lacks a source gives it no weight.
 """
 
 import json
@@ -15,16 +16,16 @@ import tensorflow as tf
 from tfrec_llm.layers.top_k import allowed_items, exact_top_k
 from tfrec_llm.retrieval import catalogue_facts
 from tfrec_llm.retrieval.features import candidate_features, feature_names
-from tfrec_llm.retrieval.repeats import held_all, held_at
+from tfrec_llm.retrieval.past import ITEM_ITEM, Neighbours, Past
+from tfrec_llm.retrieval.repeats import held_at
 from tfrec_llm.training import load_weights, save_weights
 from tfrec_llm.training.files import write_text
 from tfrec_llm.types import FIRST_ITEM, PADDING, Candidates, Dataset, History, Tensor
 
 SLOTS = "slots"  # attribute values that an utterance names, times those that items have
 VECTOR_SOURCES = ("behaviour", "towers", "text", SLOTS)
-REPEAT_SOURCES = ("repeat_count", "repeat_recent")
 LANGUAGE_AXES = 2  # directions of the text vectors that tell a language
-SHORT_HISTORY = 5  # events; shorter histories get a popularity weight of their own, empty ones another
+LENGTHS = (1, 5, 20)  # events; histories below each of them get weights of their own
 FILE = "source"
 Query = Mapping[str, tuple[Tensor, Tensor]]  # source -> (vectors [B, q], present [B] bool)
 
@@ -37,16 +38,19 @@ class CandidateSource(tf.Module):
       num_rows: N+2.
       basket: events of one second are one step.
       repeat: items of the history stay candidates.
+      neighbours: M, of each item, as of `item_item.learn_neighbours`; 0 = no such source.
     """
 
-    def __init__(self, widths: Mapping[str, int], num_rows: int, basket: bool, repeat: bool):
+    def __init__(self, widths: Mapping[str, int], num_rows: int, basket: bool, repeat: bool, neighbours: int = 0):
         super().__init__(name="candidate_source")
         unknown = set(widths) - set(VECTOR_SOURCES)
         if unknown or not widths:
             raise ValueError(f"candidate source: expected tables of {VECTOR_SOURCES}, got {sorted(widths)}.")
         self.widths, self.num_rows, self.basket, self.repeat = dict(widths), num_rows, basket, repeat
-        self.source_names = (*widths, "popularity", *(REPEAT_SOURCES if repeat else ()))
-        self.feature_names = feature_names(widths, catalogue_facts.CONTENT_DIM)
+        self.past = Past(num_rows, basket, repeat, neighbours)
+        self.source_names = (*widths, "popularity", *self.past.names)
+        scored = (*widths, *([ITEM_ITEM] if neighbours else ()))
+        self.feature_names = feature_names(scored, catalogue_facts.CONTENT_DIM)
         columns, count = sum(widths.values()) + 1, len(self.source_names)
         self.index = _constant([num_rows, columns], "index")
         self.facts = _constant([num_rows, 2 + catalogue_facts.CONTENT_DIM], "facts")
@@ -55,11 +59,15 @@ class CandidateSource(tf.Module):
         self.language_axes = _constant([LANGUAGE_AXES, widths.get("text", 1)], "language_axes")
         self.scale = tf.Variable(tf.ones([len(widths)]), trainable=False, name="scale")
         self.weights = tf.Variable(tf.zeros([2, count]), name="weights")  # row 1: with an utterance
-        self.popularity_extra = tf.Variable([1.0, 0.0], name="popularity_extra")  # empty, short histories
+        self.by_length = tf.Variable(self.strangers(), name="by_length")  # on top, by the length of the history
 
     @classmethod
     def build(
-        cls, tables: Mapping[str, np.ndarray], dataset: Dataset, language_axes: np.ndarray | None = None
+        cls,
+        tables: Mapping[str, np.ndarray],
+        dataset: Dataset,
+        language_axes: np.ndarray | None = None,
+        neighbours: Neighbours | None = None,
     ) -> "CandidateSource":
         """A source over item tables, with equal weights until `fit_blend` has learnt better ones.
 
@@ -68,6 +76,7 @@ class CandidateSource(tf.Module):
           dataset: catalogue, domain and training events.
           language_axes: [2, D] orthonormal or zero rows: directions in which "text" tells a language, not a meaning;
             they are taken out of items and utterances.
+          neighbours: of each item, as of `item_item.learn_neighbours`.
 
         Raises:
           ValueError: no table, an unknown source, or a table of another number of rows.
@@ -78,7 +87,10 @@ class CandidateSource(tf.Module):
             if table.ndim != 2 or len(table) != num_rows:
                 raise ValueError(f"{name}: expected a table [{num_rows}, *], got {list(table.shape)}; train it again.")
         widths = {name: table.shape[1] for name, table in tables.items()}
-        source = cls(widths, num_rows, domain.step == "basket", domain.repeat)
+        count = 0 if neighbours is None else neighbours.item_ids.shape[1]
+        source = cls(widths, num_rows, domain.step == "basket", domain.repeat, count)
+        if count:
+            source.past.take(neighbours)
         counts = catalogue_facts.training_counts(dataset)
         if "text" in tables:
             told = np.any(tables["text"] != 0, axis=1)  # items without a text stay at zero
@@ -130,6 +142,8 @@ class CandidateSource(tf.Module):
             tf.einsum("bkq,bq->bk", part, vectors[name]) for name, part in zip(self.widths, rows[:-1], strict=True)
         ]
         held = held_at(history, self.basket, ids)
+        if self.past.count:
+            parts.append(tf.gather(self.past(history)[0], ids, batch_dims=1))
         features = candidate_features(parts, scores, allowed, held, tf.gather(self.facts, ids))
         return Candidates(ids, scores, features, allowed)
 
@@ -150,10 +164,8 @@ class CandidateSource(tf.Module):
         """
         vectors, weights = self.vectors(queries, history), self.row_weights(queries, history)
         scores = tf.einsum("bnq,bq->bn", tf.gather(self.index, item_ids), self._query(vectors, weights))
-        if self.repeat:
-            scores += sum(
-                w * held for w, held in zip(self._repeat(weights), held_at(history, self.basket, item_ids), strict=True)
-            )
+        for weight, found in zip(self._past_weights(weights), self.past(history), strict=True):
+            scores += weight * tf.gather(found, item_ids, batch_dims=1)
         return scores
 
     def source_scores(self, queries: Query, history: History) -> Tensor:
@@ -162,9 +174,7 @@ class CandidateSource(tf.Module):
         tables = tf.split(self.index, [*self.widths.values(), 1], axis=1)
         parts = [tf.matmul(vectors[n], t, transpose_b=True) for n, t in zip(self.widths, tables[:-1], strict=True)]
         parts.append(tf.broadcast_to(tables[-1][:, 0], tf.shape(parts[0])))
-        if self.repeat:
-            parts.extend(held_all(history, self.basket, self.num_rows))
-        return tf.stack(parts, axis=-1)
+        return tf.stack([*parts, *self.past(history)], axis=-1)
 
     def vectors(self, queries: Query, history: History) -> dict[str, Tensor]:
         """The query vectors as the index takes them: scaled, the utterance centred, zero where absent. [B, q] each."""
@@ -189,7 +199,7 @@ class CandidateSource(tf.Module):
         return tf.math.l2_normalize(centred - tf.matmul(told, self.language_axes), axis=-1)
 
     def row_weights(
-        self, queries: Query, history: History, weights: Tensor | None = None, extra: Tensor | None = None
+        self, queries: Query, history: History, weights: Tensor | None = None, by_length: Tensor | None = None
     ) -> Tensor:
         """What each source counts in each row.
 
@@ -197,28 +207,35 @@ class CandidateSource(tf.Module):
           queries: as in `candidates`.
           history: [B, T] each.
           weights: [2, S] in place of the learnt ones.
-          extra: [2] in place of the learnt ones.
+          by_length: [3, S] in place of the learnt ones.
 
         Returns:
-          [B, S], 0 where the row lacks the source; linear in `weights` and `extra`.
+          [B, S], 0 where the row lacks the source; linear in `weights` and `by_length`.
         """
         spoken, length = self.cases(queries, history)
         always = tf.ones_like(spoken, tf.bool)
         present = [queries[name][1] if name in queries else ~always for name in self.widths]
-        # An empty history says nothing: popularity has the weight of the extra alone there.
-        present += [length > 0, *[always] * (len(self.source_names) - len(self.widths) - 1)]
+        present += [always] * (len(self.source_names) - len(self.widths))
+        # An empty history says nothing: popularity has there the weight of its length alone.
+        silent = tf.concat([tf.ones([len(self.widths)]), tf.zeros([len(self.source_names) - len(self.widths)])], 0)
         found = tf.gather(self.weights if weights is None else weights, spoken)  # [B, S]
-        found = tf.where(tf.stack(present, axis=1), found, 0.0)
-        extra = tf.concat([self.popularity_extra if extra is None else extra, [0.0]], axis=0)  # [3]
-        popularity = tf.one_hot(len(self.widths), len(self.source_names))  # [S]
-        return found + tf.gather(extra, length)[:, tf.newaxis] * popularity
+        found *= tf.where((length > 0)[:, tf.newaxis], 1.0, silent)
+        extra = self.by_length if by_length is None else by_length
+        found += tf.gather(tf.concat([extra, tf.zeros_like(extra[:1])], axis=0), length)
+        return tf.where(tf.stack(present, axis=1), found, 0.0)
 
     def cases(self, queries: Query, history: History) -> tuple[Tensor, Tensor]:
-        """Which weights a row takes: utterance or not, [B] 1 or 0; history empty, short or longer, [B] 0, 1 or 2."""
+        """Which weights a row takes, [B] each: 1 with an utterance, else 0; how many of LENGTHS its history reaches."""
         events = tf.reduce_sum(tf.cast(history.item != PADDING, tf.int32), axis=1)  # [B]
-        length = tf.cast(events > 0, tf.int32) + tf.cast(events >= SHORT_HISTORY, tf.int32)
+        length = tf.add_n([tf.cast(events >= least, tf.int32) for least in LENGTHS])
         spoken = tf.cast(queries["text"][1], tf.int32) if "text" in queries else tf.zeros_like(length)
         return spoken, length
+
+    def strangers(self) -> np.ndarray:
+        """`by_length` that gives empty histories the popular items: [3, S] float32."""
+        found = np.zeros([len(LENGTHS), len(self.source_names)], np.float32)
+        found[0, len(self.widths)] = 1
+        return found
 
     def allowed(self, history: History, exclude: Tensor) -> Tensor:
         """Which items a row may get: [B, N+2] bool."""
@@ -230,6 +247,7 @@ class CandidateSource(tf.Module):
     def save(self, folder: str | Path) -> None:
         """Writes shape and variables into a folder."""
         shape = {"widths": self.widths, "num_rows": self.num_rows, "basket": self.basket, "repeat": self.repeat}
+        shape["neighbours"] = self.past.count
         write_text(Path(folder) / f"{FILE}.json", json.dumps(shape, indent=1) + "\n")
         save_weights(self, Path(folder) / f"{FILE}.npz")
 
@@ -253,9 +271,8 @@ class CandidateSource(tf.Module):
     def _score(self, vectors: dict[str, Tensor], weights: Tensor, history: History) -> Tensor:
         """[B, N+2]: one product with the whole index, and what the history adds."""
         scores = tf.matmul(self._query(vectors, weights), self.index, transpose_b=True)
-        if self.repeat:
-            held = held_all(history, self.basket, self.num_rows)
-            scores += sum(w * h for w, h in zip(self._repeat(weights), held, strict=True))
+        for weight, found in zip(self._past_weights(weights), self.past(history), strict=True):
+            scores += weight * found
         return scores
 
     def _query(self, vectors: dict[str, Tensor], weights: Tensor) -> Tensor:
@@ -265,9 +282,9 @@ class CandidateSource(tf.Module):
         popularity = len(self.widths)
         return tf.concat([*parts, weights[:, popularity : popularity + 1]], axis=1)
 
-    def _repeat(self, weights: Tensor) -> list[Tensor]:
+    def _past_weights(self, weights: Tensor) -> list[Tensor]:
         first = len(self.widths) + 1
-        return [weights[:, first + i : first + i + 1] for i in range(len(REPEAT_SOURCES))]
+        return [weights[:, place : place + 1] for place in range(first, len(self.source_names))]
 
 
 def _constant(shape: list[int], name: str) -> tf.Variable:

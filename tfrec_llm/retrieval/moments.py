@@ -47,6 +47,7 @@ class Moments:
 
     def __init__(self, source: CandidateSource, rows: BlendBatch):
         self._source, self._rows = source, rows
+        self.common = source.weights.shape.num_elements()  # parameters that hold for histories of every length
         cells = source.num_rows * len(source.source_names)
         self._chunk = max(1, min(MAX_ROWS, MAX_CELLS // cells, len(rows.stop)))
         self._sums = tf.function(self._chunk_sums, reduce_retracing=True)
@@ -89,11 +90,13 @@ class Moments:
 
     def _design(self, rows: BlendBatch) -> Tensor:
         """How each row's weights depend on theta: [B, S, P], by asking for the weights of each unit vector."""
-        count = len(self._source.source_names)
-        units = np.eye(2 * count + self._source.popularity_extra.shape[0], dtype=np.float32)
+        weights, by_length = self._source.weights.shape, self._source.by_length.shape
+        cut = weights.num_elements()
         columns = [
-            self._source.row_weights(rows.queries, rows.history, unit[: 2 * count].reshape(2, count), unit[2 * count :])
-            for unit in units
+            self._source.row_weights(
+                rows.queries, rows.history, unit[:cut].reshape(weights), unit[cut:].reshape(by_length)
+            )
+            for unit in np.eye(cut + by_length.num_elements(), dtype=np.float32)
         ]
         return tf.stack(columns, axis=-1)
 

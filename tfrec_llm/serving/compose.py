@@ -32,7 +32,8 @@ def load_unblended(config: Config, dataset: Dataset, run: Path) -> SignalPath:
     if named is not None and named.any() and config.text.slots.boost:
         tables["slots"] = named
     unboosted = replace(config.text.slots, boost=1.0)  # the blend learns what a named value is worth
-    source = retrieval.CandidateSource.build(tables, dataset, text.load_language_axes(run / "text"))
+    neighbours = retrieval.load_neighbours(run / "retrieval" / "item_item")
+    source = retrieval.CandidateSource.build(tables, dataset, text.load_language_axes(run / "text"), neighbours)
     return SignalPath(language, lstm, towers, source, unboosted)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from tfrec_llm.config import Evaluate
-from tfrec_llm.evaluation.incidence import history_matrix, training_matrix
+from tfrec_llm.data.incidence import history_matrix, training_matrix
 from tfrec_llm.evaluation.protocol import Scorer
 from tfrec_llm.types import Dataset, Queries
 

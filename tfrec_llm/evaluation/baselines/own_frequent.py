@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 
 from tfrec_llm.config import Evaluate
-from tfrec_llm.evaluation.incidence import training_counts
-from tfrec_llm.evaluation.protocol import Scorer, history_rows
+from tfrec_llm.data.incidence import history_rows, training_counts
+from tfrec_llm.evaluation.protocol import Scorer
 from tfrec_llm.types import FIRST_ITEM, Dataset, Queries
 
 logger = logging.getLogger(__name__)

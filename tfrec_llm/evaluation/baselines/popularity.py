@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfrec_llm.config import Evaluate
-from tfrec_llm.evaluation.incidence import training_counts
+from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.evaluation.protocol import Scorer
 from tfrec_llm.types import Dataset, Queries
 

@@ -1,0 +1,153 @@
+"""Item to item weights in closed form, asked with a history weighted by recency: the third source of candidates.
+
+EASE (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data") forgets the order of a history; counted the
+less the older they are, the same items say more about what comes next. Penalty and decay are those that rank half A of
+the validation users best. Next: the blend learns what this source counts.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from scipy import sparse
+
+from tfrec_llm import metrics
+from tfrec_llm.config import Config, Retrieval
+from tfrec_llm.data.history import histories
+from tfrec_llm.data.incidence import ease_weights, training_matrix
+from tfrec_llm.retrieval.catalogue_facts import shown_items
+from tfrec_llm.retrieval.past import Neighbours, newest_worth
+from tfrec_llm.training import Stage, files
+from tfrec_llm.types import FIRST_ITEM, Dataset, History
+
+FILE = "neighbours.npz"
+DECAYS = (1.0, 2.0, 5.0, 10.0, 30.0, 100.0)  # steps
+JUDGED = 2000  # half A queries that penalty and decay are chosen on
+DEPTH = 10  # of the NDCG that chooses
+CHUNK = 256
+UNCHOSEN = (500.0, 5.0)  # penalty and decay where nobody can be asked
+log = logging.getLogger(__name__)
+
+
+class Asked(NamedTuple):
+    """Half A's questions."""
+
+    worth: dict[float, sparse.csr_matrix]  # decay -> [R, K] what the history counts of each kept item
+    kept: np.ndarray  # [K] item indices
+    allowed: np.ndarray  # [R, K] bool which of them may come back
+    relevant: np.ndarray  # item indices, flat
+    offsets: np.ndarray  # [R+1]
+
+
+def train_item_item(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str, Any]]:
+    """Learns the neighbours and writes them into the stage's folder.
+
+    Args:
+      config: section retrieval, `export.max_history` and the seed.
+      dataset: what `prepare` left.
+      stage: its folder is written to.
+
+    Returns:
+      metrics.json entry: NDCG@10 on half A, which chose penalty and decay, so it flatters a little.
+    """
+    neighbours, gain, count = learn_neighbours(config, dataset)
+    files.write_npz(stage.folder / FILE, {**neighbours._asdict(), "decay": np.float32(neighbours.decay)})
+    if not count:
+        return {}
+    entry = {"value": gain, "ci95": None, "over": "users", "n": count, "split": "validation"}
+    return {"retrieval.item_item.half_a.ndcg@10": entry}
+
+
+def load_neighbours(folder: Path) -> Neighbours | None:
+    """What `train_item_item` left in a folder; None where the source is off."""
+    if not (folder / FILE).exists():
+        return None
+    found = files.read_npz(folder / FILE)
+    return Neighbours(found["item_ids"], found["weights"], float(found["decay"]))
+
+
+def learn_neighbours(config: Config, dataset: Dataset) -> tuple[Neighbours, float, int]:
+    """The strongest neighbours of every item.
+
+    Args:
+      config: as of `train_item_item`.
+      dataset: training events, half A of the validation users.
+
+    Returns:
+      The neighbours, their weights such that scores of half A spread by about one; the NDCG@10 there of the whole
+      matrix; and of how many questions it is the mean, 0 = nobody could be asked.
+    """
+    settings, owned = config.retrieval, training_matrix(dataset)
+    counts = np.asarray(owned.sum(axis=0)).ravel()
+    kept = np.sort(np.argsort(-counts, kind="stable")[: settings.item_item_max_items])
+    kept = kept[(counts[kept] > 0) & (kept >= FIRST_ITEM)]
+    asked = _asked(config, dataset, kept)
+    best = (-1.0, None)
+    for l2 in settings.item_item_l2 if asked else UNCHOSEN[:1]:
+        weights = ease_weights(owned[:, kept], l2)
+        for decay in DECAYS if asked else UNCHOSEN[1:]:
+            gain, spread = _judge(asked, decay, weights) if asked else (0.0, 1.0)
+            log.info("item_item: penalty %g, decay %g: ndcg@%d %.4f on half A", l2, decay, DEPTH, gain)
+            if gain > best[0]:
+                strongest = _strongest(weights, kept, len(counts), settings)
+                best = (gain, Neighbours(*strongest, decay), max(spread, 1e-6))
+    gain, neighbours, spread = best
+    count = len(asked.offsets) - 1 if asked else 0
+    return neighbours._replace(weights=(neighbours.weights / spread).astype(np.float32)), gain, count
+
+
+def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
+    """The questions of half A, without those whose history holds no item that is known."""
+    queries = dataset.split.validation
+    rows = np.flatnonzero(~dataset.split.half_b)
+    rows = np.random.default_rng(config.seed).permutation(rows)[:JUDGED]
+    if not len(rows):
+        return None
+    history = History(*map(tf.constant, histories(dataset.interactions, queries, rows, config.export.max_history)))
+    place, basket = np.full(len(dataset.catalogue.item_ids), -1), dataset.domain.step == "basket"
+    place[kept] = np.arange(len(kept))
+    item = history.item.numpy()
+    row, column = np.nonzero(place[item] >= 0)
+    where = (row, place[item[row, column]])
+    worth = {}
+    for decay in DECAYS:
+        values = newest_worth(history, basket, tf.constant(decay, tf.float32)).numpy()[row, column]
+        worth[decay] = sparse.csr_matrix((values, where), shape=(len(rows), len(kept)))
+    allowed = np.repeat(shown_items(dataset.catalogue, dataset.domain)[kept][np.newaxis], len(rows), axis=0)
+    if not dataset.domain.repeat:
+        allowed[where] = False
+    parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
+    return Asked(worth, kept, allowed, np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
+
+
+def _judge(asked: Asked, decay: float, weights: np.ndarray) -> tuple[float, float]:
+    """NDCG@10, and the mean over the questions of the scores' spread."""
+    top, spread = [], []
+    for start in range(0, len(asked.allowed), CHUNK):
+        scores = asked.worth[decay][start : start + CHUNK] @ weights
+        spread.append(scores.std(axis=1))
+        scores = np.where(asked.allowed[start : start + CHUNK], scores, -np.inf)
+        depth = min(DEPTH, scores.shape[1])
+        some = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+        order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
+        top.append(asked.kept[np.take_along_axis(some, order, axis=1)])
+    gains = metrics.ndcg(np.concatenate(top), asked.relevant, asked.offsets, DEPTH)
+    return float(gains.mean()), float(np.concatenate(spread).mean())
+
+
+def _strongest(
+    weights: np.ndarray, kept: np.ndarray, num_rows: int, settings: Retrieval
+) -> tuple[np.ndarray, np.ndarray]:
+    """Item indices [N+2, M] and weights [N+2, M] of the largest weights of each row that are above zero."""
+    count = max(1, min(settings.item_item_neighbours, len(kept) - 1))
+    ids, strengths = np.zeros([num_rows, count], np.int32), np.zeros([num_rows, count], np.float32)
+    for start in range(0, len(kept), CHUNK):
+        block = weights[start : start + CHUNK]
+        some = np.argpartition(-block, min(count, block.shape[1] - 1), axis=1)[:, :count]
+        found = np.take_along_axis(block, some, axis=1)
+        rows = kept[start : start + CHUNK]
+        ids[rows] = np.where(found > 0, kept[some], 0)
+        strengths[rows] = np.maximum(found, 0)
+    return ids, strengths

@@ -1,0 +1,80 @@
+"""What a history alone says of all items: the neighbours of what it holds, and what it holds itself.
+
+Part of the candidate source: no query vector and no index column, but scores that are added.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec_llm.layers.steps import step_count, step_index
+from tfrec_llm.retrieval.repeats import held_all
+from tfrec_llm.types import FIRST_ITEM, History, Tensor
+
+ITEM_ITEM = "item_item"  # neighbours of the items of the history
+REPEAT_SOURCES = ("repeat_count", "repeat_recent")
+
+
+class Neighbours(NamedTuple):
+    """The strongest neighbours of every item, as of `item_item.learn_neighbours`."""
+
+    item_ids: np.ndarray  # [N+2, M] int32 item indices, 0 where an item has fewer
+    weights: np.ndarray  # [N+2, M] float32
+    decay: float  # steps after which an item of the history counts 1/e
+
+
+class Past(tf.Module):
+    """The sources that are computed from the history.
+
+    Args:
+      num_rows: N+2.
+      basket: events of one second are one step.
+      repeat: items of the history stay candidates, so that what it holds is a source.
+      neighbours: M; 0 = no neighbours.
+    """
+
+    def __init__(self, num_rows: int, basket: bool, repeat: bool, neighbours: int = 0):
+        super().__init__(name="past")
+        self._num_rows, self._basket, self._repeat, self.count = num_rows, basket, repeat, neighbours
+        self.names = (*([ITEM_ITEM] if neighbours else ()), *(REPEAT_SOURCES if repeat else ()))
+        if neighbours:
+            shape = [num_rows, neighbours]
+            self.item_ids = tf.Variable(tf.zeros(shape, tf.int32), trainable=False, name="neighbour_ids")
+            self.strengths = tf.Variable(tf.zeros(shape), trainable=False, name="neighbour_weights")
+            self.decay = tf.Variable(1.0, trainable=False, name="decay")
+
+    def take(self, neighbours: Neighbours) -> None:
+        """Takes over what was learnt."""
+        self.item_ids.assign(neighbours.item_ids)
+        self.strengths.assign(neighbours.weights)
+        self.decay.assign(neighbours.decay)
+
+    def __call__(self, history: History) -> list[Tensor]:
+        """[B, T] each -> [B, N+2] for each of `names`."""
+        found = [self._neighbours(history)] if self.count else []
+        return [*found, *held_all(history, self._basket, self._num_rows)] if self._repeat else found
+
+    def _neighbours(self, history: History) -> Tensor:
+        """[B, N+2]: each item of the history gives its neighbours their weights, the less the longer ago it was."""
+        worth = newest_worth(history, self._basket, self.decay)  # [B, T]
+        item = tf.cast(history.item, tf.int32)
+        ids = tf.gather(self.item_ids, item)  # [B, T, M]
+        given = tf.gather(self.strengths, item) * worth[:, :, tf.newaxis]
+        shape = tf.shape(ids)
+        rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis, tf.newaxis], shape)
+        scores = tf.math.unsorted_segment_sum(given, rows * self._num_rows + ids, shape[0] * self._num_rows)
+        scores = tf.reshape(scores, [shape[0], self._num_rows])
+        return scores * tf.cast(tf.range(self._num_rows) >= FIRST_ITEM, tf.float32)
+
+
+def newest_worth(history: History, basket: bool, decay: Tensor) -> Tensor:
+    """exp(-age in steps / decay) of the newest event of each item: [B, T]; 0 for older ones and padding."""
+    steps = step_index(history, basket)
+    age = tf.cast(step_count(history, steps)[:, tf.newaxis] - 1 - steps, tf.float32)
+    item = history.item
+    places = tf.range(tf.shape(item)[1])
+    later = places[tf.newaxis, :] > places[:, tf.newaxis]  # [T, T]: the column is after the row
+    again = tf.reduce_any((item[:, :, tf.newaxis] == item[:, tf.newaxis, :]) & later, axis=2)
+    counts = tf.logical_and(item >= FIRST_ITEM, tf.logical_not(again))
+    return tf.where(counts, tf.exp(-tf.maximum(age, 0.0) / decay), 0.0)
