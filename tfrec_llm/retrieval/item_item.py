@@ -24,7 +24,8 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, History
 
 FILE = "neighbours.npz"
 DECAYS = (1.0, 2.0, 5.0, 10.0, 30.0, 100.0)  # steps
-JUDGED = 2000  # half A queries that penalty and decay are chosen on
+JUDGED = 2000  # half A queries that penalty and decay are chosen on at most
+JUDGED_CELLS = 5_000_000  # the same times the items: more items are judged by fewer queries, 200 at least
 DEPTH = 10  # of the NDCG that chooses
 CHUNK = 256
 UNCHOSEN = (500.0, 5.0)  # penalty and decay where nobody can be asked
@@ -102,7 +103,8 @@ def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
     """The questions of half A, without those whose history holds no item that is known."""
     queries = dataset.split.validation
     rows = np.flatnonzero(~dataset.split.half_b)
-    rows = np.random.default_rng(config.seed).permutation(rows)[:JUDGED]
+    most = min(JUDGED, max(200, JUDGED_CELLS // max(1, len(kept))))
+    rows = np.random.default_rng(config.seed).permutation(rows)[:most]
     if not len(rows):
         return None
     history = History(*map(tf.constant, histories(dataset.interactions, queries, rows, config.export.max_history)))

@@ -16,7 +16,8 @@ from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
-BATCH = 256  # rows per step
+BATCH = (16, 256)  # rows per step, at least and at most
+STEPS = 20  # of a pass, unless few or many rows say otherwise: 77 labels with 8 rows each are not learnt in 3 steps
 SEED_STEP = 1009  # between the members of an ensemble
 
 
@@ -114,6 +115,7 @@ def _batches(
 ) -> Callable[[int], tf.data.Dataset]:
     """Pass number -> (embedding, target, row weight), and a teacher's answers, in an order of its own."""
     embeddings, targets = embeddings[rows], task.targets[rows]
+    size = int(np.clip(len(targets) // STEPS, *BATCH))
     weights = np.ones(len(targets), np.float32)
     if task.multi_label:
         targets = targets.astype(np.float32)
@@ -124,7 +126,7 @@ def _batches(
         order = np.random.default_rng([config.seed, number]).permutation(len(targets))
         columns = (embeddings[order], targets[order], weights[order])
         columns += () if soft is None else (soft[rows][order],)
-        return tf.data.Dataset.from_tensor_slices(columns).batch(BATCH).prefetch(1)
+        return tf.data.Dataset.from_tensor_slices(columns).batch(size).prefetch(1)
 
     return one_pass
 
