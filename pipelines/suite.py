@@ -35,7 +35,9 @@ class Suite:
     about: str = setting("", "what it shows, one sentence")
     upto: str = setting("evaluate", "the last stage of a cell", choices=STAGES)
     seeds: tuple[int, ...] = setting((1,), "of each cell")
-    columns: tuple[str, ...] = setting((), "metric keys of the table, * for all names of a part", low=1)
+    columns: tuple[str, ...] = setting(
+        (), "metric keys of the table, * for all names of a part, {corpus} for the cell's own", low=1
+    )
     against: str = setting("", "the cell that the others are compared with, seed by seed; empty = none")
     base: Mapping[str, Any] = setting({}, "sections of a config that all cells share")
     cells: Mapping[str, Mapping[str, Any]] = setting({}, "name -> sections that differ from the base")

@@ -9,6 +9,7 @@ from scipy import stats
 
 from pipelines.suite import Suite
 
+OWN = "{corpus}"  # in a column: the corpus that the cell learns from
 Kept = Mapping[str, Sequence[Mapping[str, Any]]]  # variant -> what is kept of its seeds
 
 
@@ -62,14 +63,21 @@ def paired(ours: Sequence[Mapping], theirs: Sequence[Mapping], key: str) -> list
     return [metrics[key]["value"] - values[seed] for seed, metrics in seeds if seed in values and key in metrics]
 
 
+def _own(cell: Mapping, key: str) -> str:
+    """A key with the cell's first corpus in place of OWN."""
+    return key.replace(OWN, next(iter(cell["settings"].get("text", {}).get("corpora", ())), ""))
+
+
 def _keys(pattern: str, cells: Kept) -> list[str]:
+    if OWN in pattern:
+        return [pattern]
     wanted = re.compile(re.escape(pattern).replace(r"\*", r"[^.]+"))
     known = {key for kept in cells.values() for cell in kept for key in cell["metrics"]}
     return sorted(key for key in known if wanted.fullmatch(key))
 
 
 def _mean(kept: Sequence[Mapping], key: str) -> str:
-    values = [cell["metrics"][key]["value"] for cell in kept if key in cell["metrics"]]
+    values = [cell["metrics"][_own(cell, key)]["value"] for cell in kept if _own(cell, key) in cell["metrics"]]
     return _shown(values, "{:.4f}" if not key.startswith("seconds") else "{:.0f}") if values else ""
 
 

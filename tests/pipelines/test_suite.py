@@ -144,3 +144,12 @@ def test_the_readme_gets_the_tables_of_what_is_kept_and_nothing_else_changes(tin
     assert "2026-01-02, a CPU, 2 cores, the longest cell 1.5 minutes" in text
     assert "| plain | 2 | 0.5000 [0.5000, 0.5000] |" in text
     assert publish.with_suites("no markers") == "no markers"
+
+
+def test_a_column_may_be_of_each_cell_s_own_corpus():
+    made = suite.Suite(columns=("text.{corpus}.macro_f1",))
+    cells = {}
+    for corpus, value in (("a", 0.5), ("b", 0.7)):
+        metrics = {f"text.{corpus}.macro_f1": {"value": value}, "text.domain.macro_f1": {"value": 0.1}}
+        cells[corpus] = [{"settings": {"seed": 1, "text": {"corpora": [corpus]}}, "metrics": metrics}]
+    assert summary.table(made, cells)[2:] == ["| a | 1 | 0.5000 |", "| b | 1 | 0.7000 |"]
