@@ -42,7 +42,7 @@ def test_two_clouds_are_learnt_better_with_texts_that_have_no_labels(tmp_path):
     texts, split = np.array([f"own {i}" for i in range(8)]), np.full(8, "train")
     task = Task("intent", "intent", ("a", "b"), texts, targets, split, np.full(8, "own"))
     little = Little(self_training=2, confidence=0.8)
-    text = Text(little=little, hidden=0, dropout=0.0, epochs=15, learning_rate=0.05)
+    text = Text(little=little, hidden=0, dropout=0.0, epochs=15, learning_rate=0.005)
     config = Config(text=text, train=Train(precision="float32", xla="off"))
     stage = Stage("text", tmp_path, tmp_path / "work", tmp_path / "logs")
     head = fit_head(task, embeddings, config, stage)
