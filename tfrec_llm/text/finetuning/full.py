@@ -27,7 +27,7 @@ def frozen(settings: FrozenSettings, encoder: TextEncoder, seed: int) -> Finetun
 class FullSettings:
     """All weights of the transformer blocks."""
 
-    learning_rate: float = setting(1e-4, "peak step size of the encoder's weights", low=1e-8, high=1)
+    learning_rate: float = setting(5e-5, "peak step size of the encoder's weights", low=1e-8, high=1)
     layers: int = setting(0, "so many blocks from the last are trained; 0 = all", low=0)
 
 
