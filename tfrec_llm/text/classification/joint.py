@@ -105,13 +105,15 @@ def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> C
 def _validation(
     model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
 ) -> Callable[[], dict[str, float]]:
-    """Judges the model by the mean log likelihood of the labels of validation texts: a small task counts little.
+    """Judges the model by the mean log likelihood of the labels of validation texts, task by task.
 
-    Each task is judged at its best temperature, since that is how it is served: training makes a model surer of itself
-    pass by pass, and would be stopped for that alone. A few rows that are wrong and sure of it would outweigh all
-    others, so tiny tasks have no say.
+    A task counts by its training rows: one that was cut down to ten rows may still have hundreds to validate, and would
+    choose the pass for all. Each is judged at its best temperature, since that is how it is served: training makes a
+    model surer of itself pass by pass, and would be stopped for that alone. A few rows that are wrong and sure of it
+    would outweigh all others, so tasks with few validation rows have no say.
     """
     enough = [task for task in tasks if (task.split == "validation").sum() >= LEAST_JUDGED]
+    shares = {task.name: int((task.split == "train").sum()) for task in enough or tasks}
     held = LabelledTexts(enough or tasks, "validation", class_weights=False)
     rows = held if len(held) else LabelledTexts(tasks, "train", class_weights=False)
     keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
@@ -130,16 +132,17 @@ def _validation(
         parts = [answer(tf.ragged.constant(group, dtype=tf.int32)) for group in groups]
         logits = {name: np.concatenate([part[name].numpy() for part in parts]) for name in targets}
         multi = {name: head.multi_label for name, head in model.parts.heads.items()}
-        sums, counts = np.array([_log_likelihood(logits[name], targets[name], multi[name]) for name in targets]).T
-        return {"log_likelihood": float(sums.sum() / counts.sum())}
+        found = {name: _log_likelihood(logits[name], targets[name], multi[name]) for name in targets}
+        found = {name: value for name, value in found.items() if value is not None}
+        return {"log_likelihood": float(np.average(list(found.values()), weights=[shares[name] for name in found]))}
 
     return judge
 
 
-def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> tuple[float, int]:
-    """The sum over the rows that have a label, and their number."""
+def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> float | None:
+    """The mean over the rows that have a label; None without any."""
     known = targets.max(-1) >= 0 if multi_label else targets >= 0
     if not known.any():
-        return 0.0, 0
-    wanted, count = targets[known] > 0 if multi_label else targets[known], int(known.sum())
-    return -best_temperature(logits[known], wanted, multi_label)[1] * count, count
+        return None
+    wanted = targets[known] > 0 if multi_label else targets[known]
+    return -best_temperature(logits[known], wanted, multi_label)[1]
