@@ -92,7 +92,8 @@ class Text:
         4000, "at most so many training rows of a corpus (a corpus with fewer is taken whole)", low=10
     )
     rows: Mapping[str, int] = setting(
-        {"snips": 14_000}, "training rows of single corpora in place of max_rows; SNIPS is short and taken whole"
+        {"snips": 14_000, "files": 50_000},
+        "training rows of single corpora in place of max_rows; SNIPS is short, your own (files) is yours: taken whole",
     )
     max_test_rows: int = setting(1000, "at most so many test rows of a corpus", low=10)
     max_tokens: int = setting(64, "utterances are cut after so many tokens", low=8, high=512)

@@ -167,7 +167,7 @@ def load_item_vectors(folder: Path) -> ItemVectors:
 
 def _head(config: Config, folder: Path, name: str, about: dict, dim: int) -> Answers:
     heads = [
-        Head(dim, len(about["labels"]), config.text.hidden, multi_label=about["multi_label"])
+        Head(dim, len(about["labels"]), about.get("hidden", config.text.hidden), multi_label=about["multi_label"])
         for _ in range(about.get("members", 1))
     ]
     head = heads[0] if len(heads) == 1 else Ensemble(heads)

@@ -83,7 +83,9 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
 
 def _about(task: Task, head: Answers) -> dict[str, Any]:
     """What a reader of a head must know."""
-    return {"labels": list(task.labels), "multi_label": task.multi_label, "members": len(getattr(head, "members", "1"))}
+    members = getattr(head, "members", [head])
+    hidden = members[0].hidden[0].shape[1] if members[0].hidden else 0
+    return {"labels": list(task.labels), "multi_label": task.multi_label, "members": len(members), "hidden": hidden}
 
 
 def _unseen(

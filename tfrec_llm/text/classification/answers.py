@@ -48,9 +48,20 @@ class Answers(tf.Module):
           targets: [R] label numbers, or [R, labels] bool where multi-label.
           none_share: of these rows that may count as having none of the labels; 0 = none ever does.
         """
-        logits = self(tf.constant(embeddings)).numpy()
+        evidence = self.evidence(tf.constant(embeddings)).numpy()
+        self.settle(self(tf.constant(embeddings)).numpy(), targets, none_share, evidence)
+
+    def settle(
+        self, logits: np.ndarray, targets: np.ndarray, none_share: float = 0.0, evidence: np.ndarray | None = None
+    ) -> None:
+        """As `calibrate`, from logits [R, labels] that held-out rows were given.
+
+        Args:
+          logits, targets, none_share: one row each.
+          evidence: [R] of the rows; as of their logits if None.
+        """
         self.temperature.assign(best_temperature(logits, targets, self.multi_label)[0])
-        self.threshold.assign(scope_threshold(self.evidence(tf.constant(embeddings)).numpy(), none_share))
+        self.threshold.assign(scope_threshold(scope_scores(logits) if evidence is None else evidence, none_share))
 
     def _stated(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits) if self.multi_label else tf.nn.softmax(logits)

@@ -11,6 +11,7 @@ from tfrec_llm import training
 from tfrec_llm.config import Config, Regularise
 from tfrec_llm.text.classification.answers import Answers, negative_log_likelihood
 from tfrec_llm.text.classification.ensemble import Ensemble
+from tfrec_llm.text.classification.few import few, fit_few
 from tfrec_llm.text.classification.heads import Head, HeadModel, row_weights
 from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.training import Compute, Stage
@@ -48,7 +49,7 @@ def member_config(config: Config, number: int) -> Config:
 
 
 def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage, soft: np.ndarray | None = None) -> Head:
-    """Trains one head; validation rows stop it and set its temperature.
+    """Trains one head; validation rows stop it and set its temperature. Few rows are learnt by `few.fit_few`.
 
     Args:
       task: the rows.
@@ -57,6 +58,8 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage, s
       stage: checkpoints go to `stage.work / <task>`, logs to `stage.logs / <task>`.
       soft: [R, labels] answers of a teacher, as of `losses.distillation`; -1 in rows that it was not asked.
     """
+    if soft is None and few(task, config.text):
+        return fit_few(task, embeddings, config.text, config.seed)
     train, held = task.split == "train", task.split == "validation"
     if not held.any():  # too few rows to hold some out
         held = train

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec_llm.config import Augment, Component, Regularise, Text
+from tfrec_llm.text.classification.few import FEW, few, fit_few
+from tfrec_llm.text.classification.tasks import Task
+
+DIM = 16
+
+
+def world(labels: int, per_label: int, seed: int = 0, spread: float = 0.5) -> tuple[Task, np.ndarray]:
+    """Unit vectors around one direction per label: training rows, then 20 test rows of each label."""
+    draw = np.random.default_rng(seed)
+    centres = draw.normal(size=(labels, DIM))
+    targets = np.repeat(np.arange(labels), per_label + 20).astype(np.int32)
+    split = np.tile(["train"] * per_label + ["test"] * 20, labels)
+    vectors = centres[targets] + spread * draw.normal(size=(len(targets), DIM))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    texts = np.array([f"text {row}" for row in range(len(targets))])
+    names = tuple(f"label_{label}" for label in range(labels))
+    task = Task("intent", "intent", names, texts, targets, split, np.full(len(targets), "files"))
+    return task, vectors.astype(np.float32)
+
+
+def accuracy(head, task: Task, vectors: np.ndarray) -> float:
+    test = task.split == "test"
+    answers = head.probabilities(tf.constant(vectors[test])).numpy()
+    np.testing.assert_allclose(answers.sum(1), 1, atol=1e-5)
+    return float((answers.argmax(1) == task.targets[test]).mean())
+
+
+@pytest.mark.parametrize(("labels", "per_label"), [(2, 5), (7, 10), (30, 8), (4, 2)])
+def test_few_rows_are_learnt(labels, per_label):
+    task, vectors = world(labels, per_label)
+    assert few(task, Text())
+    assert accuracy(fit_few(task, vectors, Text(), seed=1), task, vectors) > 0.85
+
+
+def test_what_it_says_of_itself_is_about_true():
+    task, vectors = world(10, 10, spread=1.0)
+    head, test = fit_few(task, vectors, Text(), seed=1), task.split == "test"
+    sure = head.probabilities(tf.constant(vectors[test])).numpy().max(1).mean()
+    assert abs(sure - accuracy(head, task, vectors)) < 0.12
+
+
+def test_a_label_without_rows_is_next_to_impossible_and_one_row_is_enough_to_be_heard():
+    task, vectors = world(5, 6)
+    keep = ~((task.targets == 3) & (task.split == "train"))
+    keep &= ~((task.targets == 1) & (task.split == "train") & (np.cumsum(task.targets == 1) > 1))
+    part = Task(*(getattr(task, n) for n in ("name", "label", "labels")), *(
+        getattr(task, n)[keep] for n in ("texts", "targets", "split", "corpus")
+    ))  # fmt: skip
+    head = fit_few(part, vectors[keep], Text(), seed=1)
+    answers = head.probabilities(tf.constant(vectors[task.split == "test"])).numpy()
+    assert answers[:, 3].max() < 1e-2
+    assert (answers.argmax(1)[task.targets[task.split == "test"] == 1] == 1).mean() > 0.5
+
+
+def test_equal_seeds_give_equal_heads():
+    task, vectors = world(6, 9)
+    heads = [fit_few(task, vectors, Text(), seed=3) for _ in range(2)]
+    np.testing.assert_array_equal(heads[0].kernel.numpy(), heads[1].kernel.numpy())
+    assert heads[0].temperature.numpy() == heads[1].temperature.numpy()
+
+
+def test_validation_rows_are_learnt_from_only_where_no_pass_is_chosen_by_them():
+    task, vectors = world(4, 10)
+    split = task.split.astype("<U10")
+    split[np.flatnonzero(split == "train")[::5]] = "validation"
+    part = Task(task.name, task.label, task.labels, task.texts, task.targets, split, task.corpus)
+    frozen, tuned = (
+        fit_few(part, vectors, Text(finetuning=Component(name)), seed=1).kernel.numpy() for name in ("frozen", "lora")
+    )
+    whole = fit_few(task, vectors, Text(), seed=1).kernel.numpy()
+    np.testing.assert_array_equal(frozen, whole)
+    assert np.abs(tuned - whole).max() > 1e-3
+
+
+def test_other_tasks_take_steps():
+    task, _ = world(3, 10)
+    many, _ = world(2, FEW + 1)
+    several = Task(
+        task.name, task.label, task.labels, task.texts, np.eye(3, dtype=bool)[task.targets], task.split, task.corpus
+    )
+    one, _ = world(1, 10)
+    for other in (many, several, one):
+        assert not few(other, Text())
+    assert not few(task, Text(regularise=Regularise(label_smoothing=0.1)))
+    assert not few(task, Text(augment=Augment(noise=0.1)))
+    assert few(task, Text(regularise=Regularise(class_weights=False)))

@@ -1,0 +1,99 @@
+"""A head for few rows: logistic regression, solved to the end, in place of steps of gradient descent.
+
+Ten examples of each label are too few to stop a training by and for a hidden layer to help: a linear head whose penalty
+is chosen by cross-validation learns more from them, in a second. Its temperature and threshold come from answers that
+rows were given by heads that had not learnt from them, so that no row need be held out. Used by `fit`.
+"""
+
+import logging
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from tfrec_llm.config import Regularise, Text
+from tfrec_llm.data.augmentation import AUGMENTATIONS
+from tfrec_llm.text.classification.answers import best_temperature
+from tfrec_llm.text.classification.heads import Head, row_weights
+from tfrec_llm.text.classification.tasks import Task
+
+log = logging.getLogger(__name__)
+FEW = 50  # training rows of a label in the mean: up to here the linear head was the better one
+PENALTIES = (10.0, 50.0, 250.0)  # inverse strengths (C of scikit-learn) to choose from, for vectors of unit length
+FOLDS = 4
+TOLERANCE = 5e-3  # of a gradient, which is a mean over rows and the smaller the more labels share them
+ABSENT = 12.0  # a label without a row is this far below the least likely of the others
+
+
+def few(task: Task, settings: Text) -> bool:
+    """Whether a task is learnt this way: single labels, few rows of each, and no switch that asks for steps."""
+    plain = settings.regularise == Regularise(class_weights=settings.regularise.class_weights)
+    edited = any(getattr(settings.augment, name) for name in AUGMENTATIONS)
+    if task.multi_label or edited or not plain:
+        return False
+    targets = task.targets[task.split == "train"]
+    labels = len(np.unique(targets))
+    return labels > 1 and len(targets) <= FEW * labels
+
+
+def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> Head:
+    """Learns a linear head from the training rows, and from the validation rows too where the encoder is frozen.
+
+    Args:
+      task: the rows, of single labels.
+      embeddings: [R, D] of unit length, one per row.
+      settings: class weights, dropout, the share that may be none.
+      seed: of the folds.
+
+    Returns:
+      A calibrated head without a hidden layer.
+    """
+    # where encoder and head go on together, validation rows choose the pass, and must be new to the head
+    kept = (task.split == "train") | ((task.split == "validation") & (settings.finetuning.name == "frozen"))
+    vectors, targets = np.asarray(embeddings[kept], np.float64), task.targets[kept]
+    size = len(task.labels)
+    weights = row_weights(targets, size) if settings.regularise.class_weights else np.ones(len(targets), np.float32)
+    with threadpool_limits(1):  # the products are too small to share among threads
+        tried = {penalty: _held_out(vectors, targets, weights, penalty, size, seed) for penalty in PENALTIES}
+        best = min(PENALTIES, key=lambda penalty: best_temperature(tried[penalty], targets, False)[1])
+        kernel, bias = _solve(vectors, targets, weights, best, size)
+    head = Head(embeddings.shape[1], size, 0, settings.dropout, seed=seed)
+    head.kernel.assign(kernel)
+    head.bias.assign(bias)
+    head.settle(tried[best], targets, settings.none_share if task.label == "intent" else 0.0)
+    log.info("text %s: %d rows of %d labels, linear, C = %g.", task.name, len(targets), size, best)
+    return head
+
+
+def _held_out(
+    vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray, penalty: float, size: int, seed: int
+) -> np.ndarray:
+    """[R, labels] logits of rows by heads that learnt from the other folds."""
+    shuffled = np.random.default_rng(seed).permutation(len(targets))
+    fold = np.zeros(len(targets), int)
+    fold[shuffled[np.argsort(targets[shuffled], kind="stable")]] = (
+        np.arange(len(targets)) % FOLDS
+    )  # labels spread evenly
+    logits = np.zeros((len(targets), size))
+    for number in np.unique(fold):
+        asked, learnt = fold == number, fold != number
+        kernel, bias = _solve(vectors[learnt], targets[learnt], weights[learnt], penalty, size)
+        logits[asked] = vectors[asked] @ kernel + bias
+    return logits
+
+
+def _solve(
+    vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray, penalty: float, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel [D, labels] and bias [labels] of penalised logistic regression."""
+    kernel, bias = np.zeros((vectors.shape[1], size)), np.zeros(size)
+    present = np.unique(targets)
+    if len(present) > 1:
+        found = LogisticRegression(C=penalty, max_iter=200, tol=TOLERANCE / len(present)).fit(
+            vectors, targets, sample_weight=weights
+        )
+        halves = (-found.coef_ / 2, found.coef_ / 2) if len(present) == 2 else (found.coef_,)
+        edges = (-found.intercept_ / 2, found.intercept_ / 2) if len(present) == 2 else (found.intercept_,)
+        kernel[:, present], bias[present] = np.concatenate(halves).T, np.concatenate(edges)
+    bias[np.setdiff1d(np.arange(size), present)] = bias[present].min() - ABSENT
+    return kernel, bias
