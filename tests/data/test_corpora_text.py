@@ -77,6 +77,16 @@ def test_a_file_with_all_three_labels(tmp_path):
     assert np.array_equal(corpus.split, hash_split(["play it", "找一部喜剧", "stop please"]))
 
 
+def test_a_column_says_the_split_and_no_text_is_in_two(tmp_path):
+    rows = "text,intent,split\nplay it,play,train\nPlay it!,play,test\nfind it,find,validation\nplay on,play,train\n"
+    corpus = read_utterances(write(tmp_path, rows))
+    assert dict(zip(corpus.texts.tolist(), corpus.split.tolist(), strict=True)) == {
+        "Play it!": "test",
+        "find it": "validation",
+        "play on": "train",
+    }
+
+
 def test_own_sentiments_and_own_column_names(tmp_path):
     settings = write(tmp_path, "sentence,mood\none,b\ntwo,a\nthree,c\n")
     settings = Data(utterances=settings.utterances, columns={"text": "sentence", "sentiment": "mood"})
@@ -93,6 +103,11 @@ def test_own_sentiments_and_own_column_names(tmp_path):
         ("text,label\nhello,b\n", "a column intent, emotion or sentiment"),
         ("text,intent\nhello,a\n ,b\n", "column 'text': expected a sentence, got at line 3"),
         ("text,intent\nhello,a\nbye,a\n", "column 'intent': expected at least two different labels, got a"),
+        (
+            "text,intent,split\na,b,train\nc,d,dev\n",
+            "column 'split': expected one of train, validation, test, got at line 3",
+        ),
+        ("text,intent,split\na,b,test\nc,d,test\n", "column 'split': expected rows of train, got none"),
         ("text,intent\n", "only a header"),
         ("", "empty file"),
     ],

@@ -7,17 +7,19 @@ import pandas as pd
 
 from tfrec_llm.config import Data
 from tfrec_llm.data.tables import Table, read_table
-from tfrec_llm.data.texts import SENTIMENTS, collect
+from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect
 from tfrec_llm.types import Utterances
 
 KINDS = ("intent", "emotion", "sentiment")
+SPLIT = "split"
 
 
 def read_utterances(settings: Data) -> Utterances:
     """Reads `text` with any of `intent`, `emotion` and `sentiment`; an empty cell means that a row has no such label.
 
     The names of labels are the different cells of a column, sorted; sentiments that are all negative, neutral or
-    positive keep that order. Language is looked up in each text; a text's hash decides its split.
+    positive keep that order. Language is looked up in each text. A column `split` (train, validation, test) says what
+    is learnt from and what is judged on; without it a text's hash decides.
 
     Args:
       settings: `utterances` (path to CSV, TSV or Parquet) and `columns` (our name -> the name in the file).
@@ -26,7 +28,8 @@ def read_utterances(settings: Data) -> Utterances:
       Utterances of the corpus "files", one row for each different text.
 
     Raises:
-      ValueError: the file can't be read, a column is missing, a text is empty, or a column has fewer than two labels.
+      ValueError: the file can't be read, a column is missing, a text is empty, a column has fewer than two labels, or
+        a split is none of the three, or leaves nothing to learn from.
     """
     if not settings.utterances:
         raise ValueError("data.utterances: expected the path of a CSV, TSV or Parquet file, got none; set it.")
@@ -39,7 +42,7 @@ def read_utterances(settings: Data) -> Utterances:
             f"{table.path}: expected a column intent, emotion or sentiment beside text, got "
             f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
         )
-    return collect("files", list(texts), labels)
+    return collect("files", list(texts), labels, split=_split(table) if SPLIT in table.frame.columns else None)
 
 
 def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:
@@ -61,6 +64,16 @@ def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:
 
 def _cells(column: pd.Series) -> np.ndarray:
     return np.array(["" if pd.isna(cell) else str(cell).strip() for cell in column], dtype=np.str_)
+
+
+def _split(table: Table) -> np.ndarray:
+    """[R] str of `SPLITS`."""
+    cells = _cells(table.frame[SPLIT])
+    wanted = f"one of {', '.join(SPLITS)}"
+    table.refuse(SPLIT, ~np.isin(cells, SPLITS), wanted, "correct the cells, or remove the column to split by hash")
+    if not (cells == "train").any():
+        raise ValueError(f"{table.path}: column 'split': expected rows of train, got none; mark what is to be learnt.")
+    return cells.astype("<U10")
 
 
 def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:

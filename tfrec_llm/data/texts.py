@@ -46,8 +46,9 @@ def collect(
     labels: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
     language: str = "",
     keys: Sequence[str] | None = None,
+    split: np.ndarray | None = None,
 ) -> Utterances:
-    """A corpus without a split of its own: duplicates go first, then each text's hash decides.
+    """A corpus: duplicates go first, then each text's hash decides its split where the corpus comes without one.
 
     Args:
       corpus: its name.
@@ -55,24 +56,27 @@ def collect(
       labels: "intent", "emotion" or "sentiment" -> names, and [R] int (-1 = none) or [R, names] bool (several at once).
       language: "en" or "zh" where all texts are in it; "" looks at each text.
       keys: [R] texts that must stay together where they are equal; by default the normalised texts.
+      split: [R] of `SPLITS`, where the corpus has its own; of equal texts the tested one is kept, then the validated.
 
     Returns:
-      One row for each different normalised text, in the order of the first. Rows whose key comes with different
+      One row for each different normalised text, in the order of the file. Rows whose key comes with different
       labels are all left out: nobody knows which of them is right.
     """
     normal = [normalise(text) for text in texts]
     keys = normal if keys is None else list(keys)
-    kept, seen = [], {""}
-    for row, agreed in enumerate(_agreed(keys, labels)):
-        if agreed and normal[row] not in seen:
+    kept, seen, agreed = [], {""}, _agreed(keys, labels)
+    order = range(len(keys)) if split is None else sorted(range(len(keys)), key=lambda row: -SPLITS.index(split[row]))
+    for row in order:
+        if agreed[row] and normal[row] not in seen:
             seen.add(normal[row])
             kept.append(row)
+    kept.sort()
     if not kept:
         raise ValueError(f"corpus {corpus}: expected texts with labels, got none; check the file that it is read from.")
     return Utterances(
         corpus=corpus,
         texts=np.array([" ".join(texts[row].split()) for row in kept], dtype=np.str_),
-        split=hash_split([keys[row] for row in kept]),
+        split=hash_split([keys[row] for row in kept]) if split is None else split[kept],
         language=np.array([language or language_of(texts[row]) for row in kept], dtype=np.str_),
         labels={kind: names for kind, (names, _) in labels.items()},
         **{kind: values[kept] for kind, (_, values) in labels.items()},
