@@ -1,7 +1,10 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from tfrec_llm import metrics
 
@@ -89,6 +92,48 @@ def test_coverage_counts_items_once_and_no_padding():
     # items 2, 3, 4 of 6; 0 is padding and 1 unknown
     assert metrics.coverage(np.array([[2, 3, 0], [4, 2, 1]]), 6) == 0.5
     assert metrics.coverage(np.zeros((0, 3), int), 6) == 0.0
+
+
+def test_gini_by_hand():
+    # shown 3, 1, 0, 0 times, ascending 0 0 1 3: (-3*0 - 1*0 + 1*1 + 3*3) / (4 * 4) = 10 / 16
+    assert metrics.gini(np.array([[2, 3], [2, 0], [2, 1]]), 4) == 0.625
+    assert metrics.gini(np.array([[2, 3], [4, 5]]), 4) == 0.0
+    assert metrics.gini(np.array([[2], [2]]), 4) == 0.75  # one item is all that is shown: 1 - 1/4
+    assert np.isnan(metrics.gini(np.zeros((2, 3), int), 4))
+
+
+def test_novelty_in_bits():
+    # 16 events: item 2 has 8 of them (1 bit), 3 and 4 have 4 each (2 bits), 5 has none and counts as 1 of 16 (4 bits)
+    counts = np.array([0, 0, 8, 4, 4, 0])
+    found = metrics.novelty(np.array([[2, 3, 5], [2, 0, 0], [5, 1, 2], [0, 0, 0]]), counts, 2)
+    np.testing.assert_array_equal(found, [1.5, 1.0, 4.0, np.nan])
+
+
+def test_popularity_share_of_what_is_shown():
+    popular = np.array([False, False, True, False, True])
+    found = metrics.popularity_share(np.array([[2, 3, 4], [3, 2, 4], [2, 0, 0], [0, 0, 0]]), popular, 2)
+    np.testing.assert_array_equal(found, [0.5, 0.5, 1.0, np.nan])
+
+
+@pytest.mark.parametrize("form", [np.array, sparse.csr_matrix])
+def test_diversity_by_hand(form):
+    # 2 and 3 are orthogonal, 4 lies between them (cosine 1/sqrt 2 with either), 5 is 2 reversed, 6 has no vector
+    vectors = form(np.array([[9, 9], [9, 9], [1, 0], [0, 3], [2, 2], [-4, 0], [0, 0]], np.float32))
+    top = np.array([[2, 3, 4], [2, 2, 2], [2, 5, 0], [2, 1, 0], [6, 2, 3], [0, 0, 0]])
+    between = (1 + 2 * (1 - 0.5**0.5)) / 3
+    np.testing.assert_allclose(metrics.diversity(top, vectors, 3), [between, 0, 2, np.nan, 1, np.nan], atol=1e-6)
+    assert metrics.diversity(top, vectors, 2)[0] == pytest.approx(1.0)  # below the cut nothing counts
+    assert metrics.diversity(np.zeros((0, 5), int), vectors, 3).shape == (0,)
+
+
+def test_diversity_equals_the_mean_over_pairs(monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK_LISTS", 3)
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(32, 5)).astype(np.float32)
+    top = np.stack([generator.permutation(30)[:6] + 2 for _ in range(10)])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [[1 - unit[a] @ unit[b] for a, b in combinations(row[:4], 2)] for row in top]
+    np.testing.assert_allclose(metrics.diversity(top, vectors, 4), np.mean(pairs, axis=1), atol=1e-5)
 
 
 def test_accuracy_three_of_four():

@@ -3,12 +3,16 @@
 A ranking is `top` [R, k]: item indices, best first, 0 where the list is shorter. What was right is ragged: query r is
 answered by `relevant[offsets[r]:offsets[r + 1]]`, as in `types.Queries`. Ranking metrics give one value per query; the
 caller takes means and intervals. An item named twice in a list counts where it first stands; a query without relevant
-items scores 0.
+items scores 0. List metrics look at what is shown alone, right or not; padding and the unknown item are not shown.
 """
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import linalg
 
 from tfrec_llm.types import FIRST_ITEM, PADDING
+
+BLOCK_LISTS = 1024  # lists whose sums of vectors are held at a time
 
 
 def match(top: np.ndarray, relevant: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +86,73 @@ def coverage(top: np.ndarray, num_items: int) -> float:
     return len(np.unique(top[top >= FIRST_ITEM])) / _positive("num_items", num_items)
 
 
+def gini(top: np.ndarray, num_items: int) -> float:
+    """How unevenly the catalogue is shown: Gini's index of how often each item is (Adomavicius and Kwon, 2012).
+
+    Args:
+      top: [R, k] item indices.
+      num_items: N, size of the catalogue without the rows of padding and unknown.
+
+    Returns:
+      0 where all items are shown equally often, 1 - 1/N where one item is all that is shown, nan where nothing is.
+    """
+    shown = np.asarray(top)[np.asarray(top) >= FIRST_ITEM]
+    counts = np.sort(np.bincount(shown - FIRST_ITEM, minlength=_positive("num_items", num_items)))
+    rank = np.arange(1, num_items + 1)
+    return float((2 * rank - num_items - 1) @ counts / (num_items * counts.sum())) if len(shown) else np.nan
+
+
+def novelty(top: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """Mean self-information of the first k in bits, -log2 of an item's share of the training events (Zhou et al., 2010).
+
+    Args:
+      top: [R, at least k] item indices, best first.
+      counts: [N+2] training events of each item; an item without any counts as one with one.
+      k: cut-off.
+
+    Returns:
+      [R], nan where a list is empty.
+    """
+    counts = np.asarray(counts, np.float64)
+    return _list_mean(top, np.log2(max(counts.sum(), 1.0)) - np.log2(np.maximum(counts, 1.0)), k)
+
+
+def popularity_share(top: np.ndarray, popular: np.ndarray, k: int) -> np.ndarray:
+    """Share of the first k that is popular: [R], nan where a list is empty; `popular` is [N+2] bool."""
+    return _list_mean(top, np.asarray(popular, np.float64), k)
+
+
+def diversity(top: np.ndarray, vectors: np.ndarray | sparse.csr_matrix, k: int) -> np.ndarray:
+    """Mean over the pairs of the first k of 1 - the cosine of their vectors (intra-list; Ziegler et al., 2005).
+
+    Args:
+      top: [R, at least k] item indices, best first.
+      vectors: [N+2, D] of any length, dense or sparse; an item whose vector is zero is in no pair.
+      k: cut-off.
+
+    Returns:
+      [R], nan where a list has no pair.
+    """
+    top = np.asarray(top)[:, :k]
+    items, place = np.unique(top, return_inverse=True)
+    some = vectors[items]
+    length = linalg.norm(some, axis=1) if sparse.issparse(some) else np.linalg.norm(some, axis=1)
+    known = (length > 0) & (items >= FIRST_ITEM)
+    unit = sparse.diags(np.divide(1.0, length, out=np.zeros(len(items)), where=known)) @ some  # zero where unknown
+    shown = known[place.reshape(top.shape)]
+    begin = np.arange(len(top) + 1) * top.shape[1]
+    lists = sparse.csr_matrix((shown.ravel() * 1.0, place.ravel(), begin), shape=(len(top), len(items)))
+    # the square of a sum of n unit vectors is n + twice the cosines of all pairs
+    squares = np.zeros(len(top))
+    for start in range(0, len(top), BLOCK_LISTS):
+        total = lists[start : start + BLOCK_LISTS] @ unit  # [b, D]
+        total = total.toarray() if sparse.issparse(total) else total
+        squares[start : start + BLOCK_LISTS] = np.einsum("bd,bd->b", total, total)
+    count = shown.sum(axis=1)
+    cosine = np.divide(squares - count, count * (count - 1), out=np.full(len(top), np.nan), where=count > 1)
+    return np.clip(1 - cosine, 0, 2)
+
+
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Share of rows where prediction and label agree; both [R]."""
     labels, predictions = _pair(labels, predictions, 1)
@@ -147,6 +218,14 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     _, place, size = np.unique(scores, return_inverse=True, return_counts=True)
     rank = (np.cumsum(size) - (size - 1) / 2)[place]  # [R] from 1, the mean over ties
     return float((rank[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _list_mean(top: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """Mean of values [N+2] over the items among the first k: [R], nan where there is none."""
+    top = np.asarray(top)[:, :k]
+    shown = top >= FIRST_ITEM
+    count = shown.sum(axis=1)
+    return np.divide((values[top] * shown).sum(axis=1), count, out=np.full(len(top), np.nan), where=count > 0)
 
 
 def _positive(name: str, value: int) -> int:
