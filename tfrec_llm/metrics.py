@@ -103,7 +103,7 @@ def gini(top: np.ndarray, num_items: int) -> float:
 
 
 def novelty(top: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    """Mean self-information of the first k in bits, -log2 of an item's share of the training events (Zhou et al., 2010).
+    """Mean self-information of the first k, -log2 of an item's share of the training events (Zhou et al., 2010).
 
     Args:
       top: [R, at least k] item indices, best first.
@@ -111,7 +111,7 @@ def novelty(top: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
       k: cut-off.
 
     Returns:
-      [R], nan where a list is empty.
+      [R] bits, nan where a list is empty.
     """
     counts = np.asarray(counts, np.float64)
     return _list_mean(top, np.log2(max(counts.sum(), 1.0)) - np.log2(np.maximum(counts, 1.0)), k)

@@ -10,11 +10,16 @@ from tfrec_llm.evaluation import BASELINES, judge, top_items
 from tfrec_llm.evaluation.baselines.item_knn import item_similarity
 
 SETTINGS = Evaluate(ease_l2=1.0, knn_shrink=0.0)
+COLOURS = np.array([[0, 0], [0, 0], [1, 0.1], [1, 0], [0.1, 1], [0, 1], [0.5, 0.6]], np.float32)  # 2 like 3, 4 like 5
+
+
+def build(name, dataset, seed, settings=SETTINGS):
+    text = np.resize(COLOURS, (len(dataset.catalogue.item_ids), 2))
+    return BASELINES[name](dataset, settings, dataset.split.test, seed, text)
 
 
 def scores_of(name, dataset, settings=SETTINGS, seed=1):
-    queries = dataset.split.test
-    return BASELINES[name](dataset, settings, queries, seed)(np.arange(len(queries.user)))
+    return build(name, dataset, seed, settings)(np.arange(len(dataset.split.test.user)))
 
 
 @pytest.fixture(name="pairs")
@@ -28,7 +33,7 @@ def _pairs(make_dataset):
 class TestEveryBaseline:
     def test_scores_fit_and_do_not_depend_on_the_batch(self, name, pairs):
         queries = pairs.split.test
-        scorer = BASELINES[name](pairs, SETTINGS, queries, 3)
+        scorer = build(name, pairs, 3)
         together = scorer(np.arange(6))
         assert together.shape == (6, 7)
         np.testing.assert_allclose(scorer(np.array([5]))[0], together[5], rtol=1e-6)
@@ -43,14 +48,14 @@ class TestEveryBaseline:
     def test_unknown_items_and_empty_histories_get_an_answer(self, name, make_dataset):
         dataset = make_dataset([[1, 2, 3], [], [1]], [[3], [2], [2]], num_items=3)
         queries = dataset.split.test
-        top = top_items(BASELINES[name](dataset, SETTINGS, queries, 1), dataset, queries, 5)
+        top = top_items(build(name, dataset, 1), dataset, queries, 5)
         assert sorted(top[1]) == [0, 0, 2, 3, 4]
 
 
-@pytest.mark.parametrize("name", ["item_knn", "ease", "ease_recency"])
+@pytest.mark.parametrize("name", ["item_knn", "matrix_factorisation", "ease", "ease_recency", "text_knn"])
 def test_finds_the_other_half(name, pairs):
     queries = pairs.split.test
-    top = top_items(BASELINES[name](pairs, SETTINGS, queries, 1), pairs, queries, 3)
+    top = top_items(build(name, pairs, 1), pairs, queries, 3)
     assert top[4:, 0].tolist() == [3, 5]
     assert judge(top, queries, 1, 3)["hr@1"][4:].tolist() == [1.0, 1.0]
 
@@ -151,6 +156,31 @@ def test_ease_is_absent_above_its_limit(name, pairs, caplog):
     with caplog.at_level(logging.INFO):
         assert BASELINES[name](pairs, Evaluate(ease_max_items=4), pairs.split.test, 1) is None
     assert "5 items, evaluate.ease_max_items = 4" in caplog.text
+
+
+def test_matrix_factorisation_keeps_few_directions(make_dataset):
+    # 4 users and 8 rows of items: a quarter of them is one, and at least two are kept
+    dataset = make_dataset([[2, 3], [4, 5], [6, 7], [2, 4, 6]], [[], [], [], [5]], num_items=6)
+    rank = np.linalg.matrix_rank(scores_of("matrix_factorisation", dataset), tol=1e-4)
+    assert rank == 2
+    seeds = [scores_of("matrix_factorisation", dataset, seed=seed) for seed in (1, 1)]
+    np.testing.assert_array_equal(*seeds)
+
+
+def test_text_knn_forgets_when_told_to(make_dataset):
+    dataset = make_dataset([[2, 2, 3, 4]], [[5]], num_items=4)
+    plain = scores_of("text_knn", dataset)[0]
+    recent = scores_of("text_knn", dataset, Evaluate(text_knn_decay=0.5))[0]
+    assert plain[3] > plain[5]
+    assert recent[5] > recent[3]
+
+
+def test_text_knn_is_absent_without_text_and_refuses_vectors_of_another_catalogue(pairs, caplog):
+    with caplog.at_level(logging.INFO):
+        assert BASELINES["text_knn"](pairs, SETTINGS, pairs.split.test, 1, None) is None
+    assert "run the text stage first" in caplog.text
+    with pytest.raises(ValueError, match="each of 7 item indices, got 3"):
+        BASELINES["text_knn"](pairs, SETTINGS, pairs.split.test, 1, np.ones((3, 2), np.float32))
 
 
 def test_own_frequent_orders_by_count_then_time_then_popularity(make_dataset):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfrec_llm.evaluation import paired_bootstrap, summarise
+from tfrec_llm.evaluation import paired_bootstrap, summarise, summarise_all
 
 
 def test_constant_values_have_a_narrow_interval():
@@ -14,6 +14,23 @@ def test_interval_is_that_of_the_normal_approximation():
     error = 1.96 * values.std() / 2000**0.5
     assert figure.value == pytest.approx(values.mean())
     assert figure.ci95 == pytest.approx((values.mean() - error, values.mean() + error), abs=0.01)
+
+
+def test_together_is_the_same_as_one_by_one():
+    one, other = np.random.default_rng(0).random((2, 100))
+    together = summarise_all({"one": one, "other": other}, 200, seed=3)
+    for name, values in (("one", one), ("other", other)):
+        alone = summarise(values, 200, seed=3)
+        assert together[name].value == alone.value
+        assert together[name].ci95 == pytest.approx(alone.ci95)
+    with pytest.raises(ValueError, match="same queries"):
+        summarise_all({"one": one, "other": other[:50]})
+
+
+def test_resamples_are_those_of_the_generator():
+    values, generator = np.array([1.0, 2.0, 4.0]), np.random.default_rng(5)
+    means = [values[row].mean() for row in generator.integers(3, size=(40, 3))]
+    assert summarise(values, 40, seed=5).ci95 == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
 
 
 def test_one_user_has_no_interval():

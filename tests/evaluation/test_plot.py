@@ -10,6 +10,7 @@ REPORT = {
         "system.ndcg@10": entry(0.2, 10, "test", (0.1, 0.4)),
         "system.ndcg@10|tail": entry(0.9, 10, "test"),
         "baseline.<new>.ndcg@10": entry(0.3, 10, "test"),
+        "gain.system.over.baseline.<new>.ndcg@10": entry(-0.1, 10, "test"),
     },
     "protocol": {},
     "run": {},

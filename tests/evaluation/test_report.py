@@ -165,8 +165,9 @@ def test_table(capsys):
 
 
 def test_table_with_segments_and_protocol():
-    report = {"metrics": {"system.ndcg@10|tail": GOOD}, "protocol": PROTOCOL, "run": {}}
-    first, *_, last = format_table(report, with_segments=True).splitlines()
+    report = {"metrics": {"system.ndcg@10|tail": GOOD}, "protocol": PROTOCOL, "run": {"diversity_by": "text"}}
+    first, second, *_, last = format_table(report, with_segments=True).splitlines()
     assert first.startswith("toy: 5 items, 4 users, 20 interactions; last item;")
+    assert second == "protocol aaaaaaaaaaaa; seeds 1; diversity by the items' text"
     assert last.startswith("  ndcg@10|tail")
     assert "no figures" in format_table(report)

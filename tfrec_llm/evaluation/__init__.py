@@ -2,13 +2,15 @@
 
 from tfrec_llm.evaluation.baselines import BASELINES, Builder
 from tfrec_llm.evaluation.figures import figures
-from tfrec_llm.evaluation.intervals import Comparison, Figure, paired_bootstrap, summarise
+from tfrec_llm.evaluation.gains import gain_key, gains, verdict
+from tfrec_llm.evaluation.intervals import Comparison, Figure, paired_bootstrap, summarise, summarise_all
 from tfrec_llm.evaluation.plot import write_plot
 from tfrec_llm.evaluation.protocol import Scorer, best, judge, select, top_items
 from tfrec_llm.evaluation.report import Entry, Report, entry, merge_report, read_report
 from tfrec_llm.evaluation.resources import Usage, measure, usage_entries
 from tfrec_llm.evaluation.run_info import run_info
 from tfrec_llm.evaluation.segments import Segment, segments
+from tfrec_llm.evaluation.shown import ItemFacts, item_facts, judge_lists
 from tfrec_llm.evaluation.table import format_table, print_table
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Comparison",
     "Entry",
     "Figure",
+    "ItemFacts",
     "Report",
     "Scorer",
     "Segment",
@@ -25,7 +28,11 @@ __all__ = [
     "entry",
     "figures",
     "format_table",
+    "gain_key",
+    "gains",
+    "item_facts",
     "judge",
+    "judge_lists",
     "measure",
     "merge_report",
     "paired_bootstrap",
@@ -35,7 +42,9 @@ __all__ = [
     "segments",
     "select",
     "summarise",
+    "summarise_all",
     "top_items",
     "usage_entries",
+    "verdict",
     "write_plot",
 ]

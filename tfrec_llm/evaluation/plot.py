@@ -3,6 +3,7 @@
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tfrec_llm.evaluation.gains import STAGE
 from tfrec_llm.evaluation.report import Entry, Report
 
 BAR, GAP, LABELS, WIDTH, MARGIN = 18, 8, 220, 420, 80  # pixels
@@ -21,6 +22,7 @@ def write_plot(report: Report, path: str | Path, metric: str = "ndcg@10") -> Pat
     """
     figures, end = report["metrics"], f".{metric}"
     found = {key.removesuffix(end): value for key, value in figures.items() if key.endswith(end)}
+    found = {name: value for name, value in found.items() if not name.startswith(f"{STAGE}.")}  # no differences
     if not found:
         ends = sorted({key.rpartition(".")[2] for key in report["metrics"]})
         raise ValueError(f"expected a metric of the report ({', '.join(ends) or 'it has none'}), got {metric!r}.")

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from tfrec_llm.evaluation.gains import gain_key, verdict
 from tfrec_llm.evaluation.report import Entry, Report
 
 ORDER = (
     "text", "behaviour", "retrieval", "fusion", "ranking", "ope", "system", "system_with_utterance", "control",
     "baseline", "seconds", "peak_memory_gb",
 )  # fmt: skip
-HEADER = ("", "value", "95 % interval", "n", "split")
+HEADER = ("", "value", "95 % interval", "n", "split", "the system against it")
 
 
 def print_table(report: Report, *, with_segments: bool = False, file: TextIO | None = None) -> None:
@@ -26,26 +27,43 @@ def format_table(report: Report, *, with_segments: bool = False) -> str:
       with_segments: whether keys with a `|segment` are shown too.
     """
     stages: dict[str, list[tuple[str, ...]]] = {}
-    for key, value in report["metrics"].items():
-        if with_segments or "|" not in key:
+    figures, beside = report["metrics"], _beside(report["metrics"])
+    shown_beside = {gain_key(key) for key in beside}
+    for key, value in figures.items():
+        if key not in shown_beside and (with_segments or "|" not in key):
             stage, _, rest = key.partition(".")
-            stages.setdefault(stage, []).append(_row(rest, value))
+            stages.setdefault(stage, []).append((*_row(rest, value), beside.get(key, "")))
     if not stages:
         return "no figures yet"
-    lines = [HEADER]
+    lines = [HEADER if beside else (*HEADER[:-1], "")]
     for stage in sorted(stages, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
-        lines += [(stage, "", "", "", ""), *sorted(stages[stage])]
+        lines += [(stage, *[""] * (len(HEADER) - 1)), *sorted(stages[stage])]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    return "\n".join(_aligned(line, widths) for line in [*_protocol(report["protocol"]), *lines])
+    return "\n".join(_aligned(line, widths) for line in [*_protocol(report), *lines])
 
 
-def _protocol(protocol: Mapping) -> list[str]:
+def _beside(figures: Mapping[str, Entry]) -> dict[str, str]:
+    """Key -> what the system gains over that row, for rows of the same split."""
+    found = {}
+    for key, value in figures.items():
+        gain = figures.get(gain_key(key))
+        if gain is not None and gain["split"] == value["split"]:
+            low, high = gain["ci95"] or (gain["value"],) * 2
+            found[key] = f"{gain['value']:+.4f} [{low:+.4f}, {high:+.4f}] {verdict(gain)}"
+    return found
+
+
+def _protocol(report: Report) -> list[str]:
+    """What all figures of the table have in common."""
+    protocol, by = report["protocol"], report["run"].get("diversity_by")
     if not protocol:
         return []
-    return [
+    lines = [
         "{dataset}: {items} items, {users} users, {interactions} interactions; {split}; trained on {trained_on}; "
-        "candidates: {candidates}".format(**protocol)
+        "candidates: {candidates}; ties {ties}".format(**protocol),
+        "protocol {}; seeds {}".format(str(protocol["sha256"])[:12], ", ".join(map(str, protocol["seeds"]))),
     ]
+    return [*lines[:-1], lines[-1] + f"; diversity by the items' {by}" if by else lines[-1]]
 
 
 def _row(name: str, value: Entry) -> tuple[str, ...]:
@@ -60,6 +78,6 @@ def _number(value: float) -> str:
 def _aligned(line: str | tuple[str, ...], widths: list[int]) -> str:
     if isinstance(line, str):
         return line
-    name, value, interval, n, split = line
-    cells = (name.ljust(widths[0]), value.rjust(widths[1]), interval.rjust(widths[2]), n.rjust(widths[3]), split)
-    return "  ".join(cells).rstrip()
+    name, *numbers, split, against = line
+    cells = [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=False))]
+    return "  ".join([*cells, split.ljust(widths[-2]), against]).rstrip()

@@ -17,12 +17,16 @@ logger = logging.getLogger(__name__)
 _weights: WeakValueDictionary[tuple[int, float], np.ndarray] = WeakValueDictionary()  # of scorers that are still in use
 
 
-def build_ease(dataset: Dataset, settings: Evaluate, queries: Queries, seed: int) -> Scorer | None:
+def build_ease(
+    dataset: Dataset, settings: Evaluate, queries: Queries, seed: int, text: np.ndarray | None = None
+) -> Scorer | None:
     """EASE with a history of zeros and ones; None above `ease_max_items`."""
     return _build("ease", dataset, settings, queries, decay=None)
 
 
-def build_ease_recency(dataset: Dataset, settings: Evaluate, queries: Queries, seed: int) -> Scorer | None:
+def build_ease_recency(
+    dataset: Dataset, settings: Evaluate, queries: Queries, seed: int, text: np.ndarray | None = None
+) -> Scorer | None:
     """The same weights, the history weighted by exp(-age / ease_decay); None above `ease_max_items`."""
     return _build("ease_recency", dataset, settings, queries, decay=settings.ease_decay)
 

@@ -13,7 +13,9 @@ from tfrec_llm.types import Dataset, Queries
 BLOCK_PRODUCTS = 20_000_000  # pairs of one user's items that a block may have: bounds memory
 
 
-def build_item_knn(dataset: Dataset, settings: Evaluate, queries: Queries, seed: int) -> Scorer:
+def build_item_knn(
+    dataset: Dataset, settings: Evaluate, queries: Queries, seed: int, text: np.ndarray | None = None
+) -> Scorer:
     """Sums over the user's items of their similarity to each item (Deshpande and Karypis, 2004)."""
     similarity = item_similarity(training_matrix(dataset), settings.knn_neighbours, settings.knn_shrink)
     return lambda rows: (history_matrix(dataset, queries, rows) @ similarity).toarray()

@@ -13,7 +13,9 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, Queries
 logger = logging.getLogger(__name__)
 
 
-def build_own_frequent(dataset: Dataset, settings: Evaluate, queries: Queries, seed: int) -> Scorer | None:
+def build_own_frequent(
+    dataset: Dataset, settings: Evaluate, queries: Queries, seed: int, text: np.ndarray | None = None
+) -> Scorer | None:
     """The user's own items by frequency in the history, then by the latest time, then by popularity.
 
     All other items follow by popularity.

@@ -7,7 +7,9 @@ from tfrec_llm.evaluation.protocol import Scorer
 from tfrec_llm.types import Dataset, Queries
 
 
-def build_random(dataset: Dataset, settings: Evaluate, queries: Queries, seed: int) -> Scorer:
+def build_random(
+    dataset: Dataset, settings: Evaluate, queries: Queries, seed: int, text: np.ndarray | None = None
+) -> Scorer:
     """Uniform scores; a query draws from the seed, its user and its place, whatever the batch."""
     num_rows = len(dataset.catalogue.item_ids)
 

@@ -1,0 +1,54 @@
+"""Is the system better than the others, on the same users? Paired differences as entries of metrics.json.
+
+The key is `gain.<one>.over.<other>.<metric>`, e.g. `gain.system.over.baseline.ease.ndcg@10`: the value is the mean of
+the system's metric less the baseline's, query by query.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfrec_llm.config import Evaluate
+from tfrec_llm.evaluation.intervals import paired_bootstrap
+from tfrec_llm.evaluation.protocol import judge
+from tfrec_llm.evaluation.report import Entry, entry
+from tfrec_llm.types import Queries
+
+STAGE, OVER = "gain", "over"
+SYSTEM = "system"
+PARTS = ("behaviour", "retrieval")  # what the system is made of: it should beat them too
+
+
+def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:
+    """The system against every baseline and against its own parts, by the paired bootstrap over users.
+
+    Args:
+      tops: name, e.g. "system" or "baseline.ease" -> [R, at least max(k, recall_at)] item indices, best first.
+      queries: R of them.
+      settings: cut-offs, resamples and the split that `queries` are of.
+      seed: of the intervals.
+
+    Returns:
+      Key -> entry, empty where there is no system.
+    """
+    if SYSTEM not in tops:
+        return {}
+    ours, found = judge(tops[SYSTEM], queries, settings.k, settings.recall_at), {}
+    for other, top in tops.items():
+        if other.startswith("baseline.") or other in PARTS:
+            theirs = judge(top, queries, settings.k, settings.recall_at)
+            for metric, values in ours.items():
+                gap = paired_bootstrap(values, theirs[metric], settings.bootstrap, seed)
+                found[gain_key(f"{other}.{metric}")] = entry(gap.difference, gap.n, settings.split, gap.ci95)
+    return found
+
+
+def gain_key(other: str, one: str = SYSTEM) -> str:
+    """The key of the difference to a row, e.g. "baseline.ease.ndcg@10"."""
+    return f"{STAGE}.{one}.{OVER}.{other}"
+
+
+def verdict(gain: Entry) -> str:
+    """ "better" or "worse" where the whole interval lies on one side of zero, else "level"."""
+    low, high = gain["ci95"] or (0.0, 0.0)
+    return "better" if low > 0 else "worse" if high < 0 else "level"
