@@ -1,12 +1,12 @@
 """Judges a run by the protocol, or makes the cells of an experiment.
 
-`python -m pipelines.evaluate --config video --set evaluate.split=test`;
+`python -m pipelines.evaluate --config video --set evaluate.split=test`; with `--baselines` those alone, untrained;
 `python -m pipelines.evaluate --suite text_methods --cells lora,full`.
 """
 
 from collections.abc import Sequence
 
-from pipelines import arguments, judged, suite, summary
+from pipelines import arguments, judged, stages, suite, summary
 from tfrec_llm import evaluation, training
 
 
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = arguments.parser(__doc__)
     parser.add_argument("--suite", default="", help="a name in pipelines/suites/: makes its missing cells")
     parser.add_argument("--cells", default="", help="with --suite: only these, e.g. lora,full-2 (default: all)")
+    parser.add_argument("--baselines", action="store_true", help="judge the baselines alone: nothing is trained")
     options = parser.parse_args(argv)
     if options.suite:
         if options.set:
@@ -31,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     config, run = arguments.read(options)
     training.set_threads(config.train)
-    judged.judge_run(config, run)
+    if options.baselines:
+        stages.run_stages(config, run, upto="data")
+        judged.judge_baselines(config, run)
+    else:
+        judged.judge_run(config, run)
     evaluation.print_table(evaluation.read_report(run / "metrics.json"))
     print(f"metrics: {run / 'metrics.json'}")
 

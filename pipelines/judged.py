@@ -1,8 +1,7 @@
 """What `evaluate` judges: the stages alone, the system as it decides, its controls with utterances, the baselines."""
 
-import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import stages
-from tfrec_llm import data, evaluation, serving
+from pipelines.baselines import rank_baselines
+from tfrec_llm import data, evaluation, serving, text
 from tfrec_llm.config import Config
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
-
-log = logging.getLogger(__name__)
 
 
 def judge_run(config: Config, run: Path) -> None:
@@ -29,39 +27,73 @@ def judge_run(config: Config, run: Path) -> None:
     dataset = stages.load_dataset(run)
     with tempfile.TemporaryDirectory() as scratch, evaluation.measure() as used:
         recommender = serving.load_recommender(config, dataset, run, Path(scratch))
-        metrics = all_figures(config, dataset, recommender)
-    metrics |= evaluation.usage_entries("evaluate", used)
-    protocol = {**dataset.protocol, "seeds": [config.seed]}
-    evaluation.merge_report(run / "metrics.json", metrics, protocol, evaluation.run_info(config.seed))
+        facts = evaluation.item_facts(dataset, recommender.path.text.item_vectors.text)
+        metrics = all_figures(config, dataset, recommender, facts)
+    _keep(config, dataset, run, metrics | evaluation.usage_entries("evaluate", used), facts)
 
 
-def all_figures(config: Config, dataset: Dataset, recommender: Recommender) -> dict[str, Any]:
+def judge_baselines(config: Config, run: Path) -> None:
+    """Prepared data, nothing trained -> figures of the baselines in `<run>/metrics.json`.
+
+    Args:
+      config: the run's settings.
+      run: the run folder; text vectors are used where the text stage is finished.
+    """
+    dataset = stages.load_dataset(run)
+    vectors = text.load_item_vectors(run / "text").text if (run / "text").is_dir() else None
+    facts, queries = evaluation.item_facts(dataset, vectors), _asked(config, dataset)
+    tops, metrics = rank_baselines(config, dataset, queries, facts.text)
+    _keep(config, dataset, run, metrics | _figures(config, dataset, queries, tops, facts), facts)
+
+
+def all_figures(
+    config: Config, dataset: Dataset, recommender: Recommender, facts: evaluation.ItemFacts
+) -> dict[str, Any]:
     """Every figure of the protocol for one split.
 
     Args:
       config: the run's settings; `evaluate.split` picks the queries.
       dataset: what `prepare` left.
       recommender: the run's parts, put together.
+      facts: what the metrics of lists and `text_knn` ask about items.
 
     Returns:
       metrics.json key -> entry.
     """
+    queries = _asked(config, dataset)
+    tops = rankings(config, dataset, recommender, queries)
+    baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
+    return metrics | _figures(config, dataset, queries, tops | baselines, facts)
+
+
+def _asked(config: Config, dataset: Dataset) -> Queries:
     queries = getattr(dataset.split, config.evaluate.split)
     if not len(queries.user):
         raise ValueError(
             f"evaluate.split={config.evaluate.split}: expected at least one query, got none: "
             "every user has fewer events than data.min_user_count."
         )
-    tops = rankings(config, dataset, recommender, queries)
-    metrics = {}
+    return queries
+
+
+def _figures(
+    config: Config, dataset: Dataset, queries: Queries, tops: dict[str, np.ndarray], facts: evaluation.ItemFacts
+) -> dict[str, Any]:
+    """Every metric of every row, and what the system gains over the others."""
+    metrics = evaluation.gains(tops, queries, config.evaluate, config.seed)
     for name, top in tops.items():
-        metrics |= evaluation.figures(name, top, dataset, queries, config.evaluate, config.seed)
-    _log_comparisons(tops, queries, config)
+        metrics |= evaluation.figures(name, top, dataset, queries, config.evaluate, config.seed, facts)
     return metrics
 
 
+def _keep(config: Config, dataset: Dataset, run: Path, metrics: dict[str, Any], facts: evaluation.ItemFacts) -> None:
+    protocol = {**dataset.protocol, "seeds": [config.seed]}
+    about = evaluation.run_info(config.seed) | {"diversity_by": facts.diversity_by}
+    evaluation.merge_report(run / "metrics.json", metrics, protocol, about)
+
+
 def rankings(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> dict[str, np.ndarray]:
-    """name -> [R, recall_at] item indices, best first."""
+    """name -> [R, recall_at] item indices, best first, of the stages and the system."""
     length, path = config.evaluate.recall_at, recommender.path
     tops = {}
     for name, scorer in {
@@ -69,15 +101,7 @@ def rankings(config: Config, dataset: Dataset, recommender: Recommender, queries
         "retrieval": _table_scorer(path.towers.query, path.towers, dataset, queries, config),
     }.items():
         tops[name] = evaluation.top_items(scorer, dataset, queries, length, config.evaluate.batch_size)
-    tops |= _systems(config, dataset, recommender, queries)
-    for name, builder in evaluation.BASELINES.items():
-        scorer = builder(dataset, config.evaluate, queries, config.seed)
-        if scorer is not None:
-            log.info("baseline: %s", name)
-            tops[f"baseline.{name}"] = evaluation.top_items(
-                scorer, dataset, queries, length, config.evaluate.batch_size
-            )
-    return tops
+    return tops | _systems(config, dataset, recommender, queries)
 
 
 def _table_scorer(
@@ -128,15 +152,3 @@ def _slates(
         slate = answer(shown, time, vectors, spoken, exclude, slots, requests).slate.item_ids.numpy()
         top[rows, : slate.shape[1]] = slate
     return top
-
-
-def _log_comparisons(tops: Mapping[str, np.ndarray], queries: Queries, config: Config) -> None:
-    """The system against every baseline, paired by user."""
-    settings = config.evaluate
-    name = f"ndcg@{settings.k}"
-    values = {key: evaluation.judge(top, queries, settings.k, settings.recall_at)[name] for key, top in tops.items()}
-    for key, other in values.items():
-        if key.startswith("baseline.") or key == "behaviour":
-            gap = evaluation.paired_bootstrap(values["system"], other, settings.bootstrap, config.seed)
-            low, high = gap.ci95 or (float("nan"), float("nan"))
-            log.info("system - %s: %+.4f %s (95 %% %+.4f to %+.4f)", key, gap.difference, name, low, high)

@@ -21,12 +21,13 @@ SUITE = ROOT / "results" / "quick"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 SUITES_BEGIN, SUITES_END = "<!-- suites:begin -->\n", "<!-- suites:end -->"
-ROWS = (
-    "system", "behaviour", "retrieval", "baseline.ease_recency", "baseline.ease", "baseline.item_knn",
-    "baseline.own_frequent", "baseline.popularity", "baseline.random", "system_with_utterance",
-    "control.utterance_only", "control.utterance_random",
+PARTS = ("system", "behaviour", "retrieval")
+BASELINES = (
+    "ease_recency", "ease", "item_knn", "matrix_factorisation", "text_knn", "own_frequent", "popularity", "random",
 )  # fmt: skip
+WITH_WORDS = ("system_with_utterance", "control.utterance_only", "control.utterance_random")
 COLUMNS = ("ndcg@10", "hr@10", "recall@100")
+LISTS = ("novelty@10", "diversity@10", "popularity_share@10", "coverage@10", "gini@10")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,7 +72,8 @@ def suite_section(name: str) -> str:
     """One experiment's table with where it comes from."""
     suite, cells = suites.load_suite(name), suites.kept_cells(name)
     made = f"`python -m pipelines.evaluate --suite {name}`, {summary.origin(cells)}"
-    head = f"**{name}**: {suite.about}. {made}; test rows, 95 % intervals over seeds where there are several."
+    judged = f", protocol {mark}" if (mark := summary.protocols(cells)) else ""
+    head = f"**{name}**: {suite.about}. {made}{judged}; test rows, 95 % intervals over seeds where there are several."
     return "\n".join([head, "", *summary.table(suite, cells), "", ""])
 
 
@@ -90,12 +92,49 @@ def section(name: str, cell: Mapping[str, Any]) -> str:
         f"`{about['command']}`, {about['date']}, {run['device']}, {about['cores']} cores, "
         f"seed {', '.join(map(str, protocol['seeds']))}; intervals over users.",
         "",
-        f"| test | {' | '.join(COLUMNS)} |",
-        "|---|" + "---|" * len(COLUMNS),
+        *_answers_table(metrics),
+        "",
+        *_lists_table(metrics, run.get("diversity_by", "")),
     ]
-    lines += [f"| {row} | " + " | ".join(_cell(metrics.get(f"{row}.{c}")) for c in COLUMNS) + " |" for row in ROWS
-              if f"{row}.{COLUMNS[0]}" in metrics]  # fmt: skip
-    return "\n".join([*lines, "", *_text_table(metrics), "", _costs(metrics), "", ""])
+    return "\n".join([*lines, *_text_table(metrics), "", _costs(metrics), "", ""])
+
+
+def _rows(metrics: Mapping[str, Mapping], metric: str) -> list[str]:
+    """What has a metric: the system and its parts, the baselines (those of other packages last), what words do."""
+    end = f".{metric}"
+    others = [key.removesuffix(end) for key in metrics if key.startswith("baseline.") and key.endswith(end)]
+    known = [f"baseline.{name}" for name in BASELINES]
+    rows = dict.fromkeys((*PARTS, *known, *sorted(others), *WITH_WORDS))
+    return [row for row in rows if f"{row}{end}" in metrics]
+
+
+def _answers_table(metrics: Mapping[str, Mapping]) -> list[str]:
+    """How often the lists are right, and whether the system is better than each row, query by query."""
+    compared = any(key.startswith(evaluation.gain_key("")) for key in metrics)
+    heads = ["test", *COLUMNS, *([f"the system's {COLUMNS[0]} less the row's"] if compared else [])]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in _rows(metrics, COLUMNS[0]):
+        cells = [row, *(_cell(metrics.get(f"{row}.{column}")) for column in COLUMNS)]
+        gain = metrics.get(evaluation.gain_key(f"{row}.{COLUMNS[0]}"))
+        if compared:
+            cells.append(f"{_cell(gain)} {evaluation.verdict(gain)}" if gain else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _lists_table(metrics: Mapping[str, Mapping], diversity_by: str) -> list[str]:
+    """What the lists are made of; nothing for figures from before this was measured."""
+    rows = _rows(metrics, LISTS[0])
+    if not rows:
+        return []
+    heads = ["lists of ten, test", *LISTS]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        found = [metrics.get(f"{row}.{column}") for column in LISTS]
+        cells = [f"{entry['value']:.3f}" if entry else "" for entry in found]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    by = f"; diversity by the items' {diversity_by}" if diversity_by else ""
+    return [*lines, "", f"Novelty in bits, popularity_share of the head fifth of the items{by}.", ""]
 
 
 def _text_table(metrics: Mapping[str, Mapping]) -> list[str]:

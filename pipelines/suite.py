@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
 SUITES, RESULTS, RUNS = ROOT / "pipelines" / "suites", ROOT / "results", ROOT / "runs" / "suites"
 MINUTES = 45  # a cell may take
-STAGES = (*stages.ORDER, "evaluate")
+STAGES = (*stages.ORDER, "baselines", "evaluate")
+JUDGES = {"baselines": ("text", judged.judge_baselines), "evaluate": ("export", judged.judge_run)}  # after which stage
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Suite:
     """One experiment, as its TOML says it."""
 
     about: str = setting("", "what it shows, one sentence")
-    upto: str = setting("evaluate", "the last stage of a cell", choices=STAGES)
+    upto: str = setting(
+        "evaluate", "the last stage of a cell; baselines: after the text stage, those alone", choices=STAGES
+    )
     seeds: tuple[int, ...] = setting((1,), "of each cell")
     columns: tuple[str, ...] = setting(
         (), "metric keys of the table, * for all names of a part, {corpus} for the cell's own", low=1
@@ -150,9 +153,10 @@ def run_cell(cell: Cell) -> None:
       cell: of `all_cells`.
     """
     start, run, upto = time.monotonic(), RUNS / cell.suite / cell.name, load_suite(cell.suite).upto
-    stages.run_stages(cell.config, run, upto=stages.ORDER[-1] if upto == "evaluate" else upto)
-    if upto == "evaluate":
-        judged.judge_run(cell.config, run)
+    last, judge = JUDGES.get(upto, (upto, None))
+    stages.run_stages(cell.config, run, upto=last)
+    if judge is not None:
+        judge(cell.config, run)
     report = evaluation.read_report(run / "metrics.json")
     about = {
         "command": f"python -m pipelines.evaluate --suite {cell.suite} --cells {cell.name}",
@@ -162,7 +166,7 @@ def run_cell(cell: Cell) -> None:
         "suite": cell.suite,
         "cell": cell.variant,
     }
-    report["run"] = evaluation.run_info(cell.config.seed)
+    report["run"] |= evaluation.run_info(cell.config.seed)
     kept(cell).parent.mkdir(parents=True, exist_ok=True)
     files.write_json(kept(cell), {**report, "about": about, "settings": _plain(cell.config)})
     log.info("suite %s: %s took %.0f s, kept as %s", cell.suite, cell.name, about["seconds"], kept(cell))

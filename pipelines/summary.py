@@ -25,12 +25,20 @@ def table(suite: Suite, cells: Kept) -> list[str]:
     """
     if not cells:
         return ["No cell is kept yet."]
-    columns = [key for pattern in suite.columns for key in _keys(pattern, cells)]
+    columns = list(dict.fromkeys(key for pattern in suite.columns for key in _keys(pattern, cells)))
     gains = bool(suite.against) and suite.against in cells
-    heads = ["cell", "seeds", *columns, *([f"{columns[0]} against {suite.against}"] if gains and columns else [])]
+    marks = {variant: protocols({variant: kept}) for variant, kept in cells.items()}
+    apart = len(set(marks.values())) > 1
+    heads = [
+        "cell",
+        "seeds",
+        *(["protocol"] if apart else []),
+        *columns,
+        *([f"{columns[0]} against {suite.against}"] if gains and columns else []),
+    ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for variant, kept in cells.items():
-        row = [variant, str(len(kept)), *(_mean(kept, key) for key in columns)]
+        row = [variant, str(len(kept)), *([marks[variant]] if apart else []), *(_mean(kept, key) for key in columns)]
         if gains and columns:
             row.append("" if variant == suite.against else _gain(kept, cells[suite.against], columns[0]))
         lines.append(f"| {' | '.join(row)} |")
@@ -45,6 +53,12 @@ def origin(cells: Kept) -> str:
     longest = max(about["seconds"] for about, _ in abouts)
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return f"{span}, {' or '.join(machines)}, the longest cell {longest / 60:.1f} minutes"
+
+
+def protocols(cells: Kept) -> str:
+    """Starts of the hashes of the protocols that the cells were judged by, "" where none was."""
+    found = [cell.get("protocol", {}).get("sha256", "")[:12] for kept in cells.values() for cell in kept]
+    return ", ".join(dict.fromkeys(mark for mark in found if mark))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -16,12 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class ItemFacts(NamedTuple):
-    """What the metrics of lists ask about items."""
+    """What the metrics of lists ask about items, and the text vectors that they may go by."""
 
     counts: np.ndarray  # [N+2] training events
     popular: np.ndarray  # [N+2] bool: the head fifth
     vectors: np.ndarray | sparse.csr_matrix | None  # [N+2, D], zero where unknown; None where no two are known
     diversity_by: str  # "text", "attributes", or "" where there are no vectors
+    text: np.ndarray | None  # [N+2, D] as given
 
 
 def item_facts(dataset: Dataset, text: np.ndarray | None = None) -> ItemFacts:
@@ -38,7 +39,7 @@ def item_facts(dataset: Dataset, text: np.ndarray | None = None) -> ItemFacts:
     if not _some(vectors):
         log.info("diversity is absent: the catalogue has neither texts nor attributes.")
         vectors, by = None, ""
-    return ItemFacts(training_counts(dataset), popular_items(dataset), vectors, by)
+    return ItemFacts(training_counts(dataset), popular_items(dataset), vectors, by, text)
 
 
 def attribute_vectors(catalogue: Catalogue) -> sparse.csr_matrix:
