@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--suite", default="", help="a name in pipelines/suites/: makes its missing cells")
     parser.add_argument("--cells", default="", help="with --suite: only these, e.g. lora,full-2 (default: all)")
     parser.add_argument("--baselines", action="store_true", help="judge the baselines alone: nothing is trained")
+    parser.add_argument("--segments", action="store_true", help="print the figures of segments too")
     options = parser.parse_args(argv)
     if options.suite:
         if options.set:
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         judged.judge_baselines(config, run)
     else:
         judged.judge_run(config, run)
-    evaluation.print_table(evaluation.read_report(run / "metrics.json"))
+    evaluation.print_table(evaluation.read_report(run / "metrics.json"), with_segments=options.segments)
     print(f"metrics: {run / 'metrics.json'}")
 
 

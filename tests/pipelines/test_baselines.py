@@ -37,7 +37,7 @@ shuffled.data.shuffle_ties = true
 
 
 def test_baselines_alone_want_neither_training_nor_text(tmp_path, capsys, caplog):
-    arguments = ["--config", "smoke", "--run", str(tmp_path / "run"), "--baselines"]
+    arguments = ["--config", "smoke", "--run", str(tmp_path / "run"), "--baselines", "--segments"]
     evaluate.main([*arguments, "--set", "evaluate.split=test", "evaluate.bootstrap=20"])
     report = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))
     metrics = report["metrics"]
@@ -53,6 +53,7 @@ def test_baselines_alone_want_neither_training_nor_text(tmp_path, capsys, caplog
     shown = capsys.readouterr().out
     assert f"protocol {report['protocol']['sha256'][:12]}" in shown
     assert "ties in the file's order" in shown
+    assert "ease.mrr@10|history_5_19" in shown
 
 
 def write_shop(folder):

@@ -78,4 +78,7 @@ def judge_lists(top: np.ndarray, facts: ItemFacts, k: int) -> Mapping[str, np.nd
 
 def _some(vectors: np.ndarray | sparse.csr_matrix | None) -> bool:
     """Whether two items or more have a vector."""
-    return vectors is not None and np.count_nonzero(abs(vectors).sum(axis=1)) > 1
+    if vectors is None:
+        return False
+    known = np.diff(vectors.indptr) if sparse.issparse(vectors) else np.any(vectors, axis=1)
+    return np.count_nonzero(known) > 1
