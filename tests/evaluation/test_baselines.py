@@ -167,6 +167,13 @@ def test_matrix_factorisation_keeps_few_directions(make_dataset):
     np.testing.assert_array_equal(*seeds)
 
 
+@pytest.mark.parametrize("histories", [[[2, 3]] * 5, [[]] * 5, [[2, 3, 4]]], ids=["all alike", "no events", "one user"])
+@pytest.mark.filterwarnings("error")
+def test_matrix_factorisation_of_next_to_nothing(make_dataset, histories):
+    dataset = make_dataset(histories, [[4]] * len(histories), num_items=3, repeat=True)
+    assert np.isfinite(scores_of("matrix_factorisation", dataset)).all()
+
+
 def test_text_knn_forgets_when_told_to(make_dataset):
     dataset = make_dataset([[2, 2, 3, 4]], [[5]], num_items=4)
     plain = scores_of("text_knn", dataset)[0]

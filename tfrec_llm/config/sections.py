@@ -128,7 +128,7 @@ class Evaluate:
     batch_size: int = setting(256, "queries per step", low=1)
     knn_neighbours: int = setting(50, "item_knn: most similar items kept per item", low=1)
     knn_shrink: float = setting(10.0, "item_knn: added to the cosine's denominator, holds rare items back", low=0)
-    mf_factors: int = setting(64, "matrix_factorisation: dimensions kept", low=1)
+    mf_factors: int = setting(128, "matrix_factorisation: dimensions kept", low=1)
     text_knn_decay: float = setting(
         0.0, "text_knn: items after which a weight has fallen to 1/e; 0 = the history's plain mean", low=0
     )
