@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfrec_llm.config import Evaluate
-from tfrec_llm.evaluation.intervals import paired_bootstrap
+from tfrec_llm.evaluation.intervals import summarise_all
 from tfrec_llm.evaluation.protocol import judge
 from tfrec_llm.evaluation.report import Entry, entry
 from tfrec_llm.types import Queries
@@ -21,6 +21,8 @@ PARTS = ("behaviour", "retrieval")  # what the system is made of: it should beat
 
 def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:
     """The system against every baseline and against its own parts, by the paired bootstrap over users.
+
+    It is that of `paired_bootstrap`, for all metrics at once: users are resampled with both of their values.
 
     Args:
       tops: name, e.g. "system" or "baseline.ease" -> [R, at least max(k, recall_at)] item indices, best first.
@@ -37,9 +39,9 @@ def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, 
     for other, top in tops.items():
         if other.startswith("baseline.") or other in PARTS:
             theirs = judge(top, queries, settings.k, settings.recall_at)
-            for metric, values in ours.items():
-                gap = paired_bootstrap(values, theirs[metric], settings.bootstrap, seed)
-                found[gain_key(f"{other}.{metric}")] = entry(gap.difference, gap.n, settings.split, gap.ci95)
+            differences = {gain_key(f"{other}.{metric}"): ours[metric] - theirs[metric] for metric in ours}
+            for key, gap in summarise_all(differences, settings.bootstrap, seed).items():
+                found[key] = entry(gap.value, gap.n, settings.split, gap.ci95)
     return found
 
 
