@@ -48,11 +48,22 @@ def test_evaluate_prints_the_protocols_figures(run, capsys):
     metrics = report["metrics"]
     for name in ("behaviour", "retrieval", "system", "system_with_utterance", "control.utterance_only",
                  "control.utterance_random", "baseline.random", "baseline.popularity", "baseline.item_knn",
-                 "baseline.ease", "baseline.ease_recency"):  # fmt: skip
+                 "baseline.matrix_factorisation", "baseline.ease", "baseline.ease_recency",
+                 "baseline.text_knn"):  # fmt: skip
         entry = metrics[f"{name}.ndcg@10"]
         assert entry["split"] == "test"
         assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
-    assert "ease_recency" in capsys.readouterr().out
+        assert 0 < metrics[f"{name}.novelty@10"]["value"] < 20
+        assert 0 <= metrics[f"{name}.diversity@10"]["value"] <= 2
+    shown = capsys.readouterr().out
+    assert "ease_recency" in shown
+    assert "the system against it" in shown
+    assert f"protocol {report['protocol']['sha256'][:12]}" in shown
+    gain = metrics["gain.system.over.baseline.popularity.ndcg@10"]
+    difference = metrics["system.ndcg@10"]["value"] - metrics["baseline.popularity.ndcg@10"]["value"]
+    assert gain["value"] == pytest.approx(difference)
+    assert gain["ci95"][0] > 0
+    assert report["run"]["diversity_by"] == "text"
     assert "baseline.own_frequent.ndcg@10" not in metrics
     assert metrics["system.ndcg@10"]["value"] > 3 * metrics["baseline.popularity.ndcg@10"]["value"]
     assert metrics["system.ndcg@10"]["value"] >= metrics["behaviour.ndcg@10"]["value"]
