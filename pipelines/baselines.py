@@ -23,7 +23,7 @@ def rank_baselines(
       text: [N+2, D] text vectors of the items, None where the text stage has not run.
 
     Returns:
-      "baseline.<name>" -> [R, recall_at] item indices, best first; and what each cost, learning and ranking together.
+      "baseline.<name>" -> [R, recall_at] item indices, best first; and what each took, learning and ranking together.
     """
     settings, tops, costs = config.evaluate, {}, {}
     for name, builder in evaluation.BASELINES.items():
@@ -34,5 +34,5 @@ def rank_baselines(
             log.info("baseline: %s", name)
             top = evaluation.top_items(scorer, dataset, queries, settings.recall_at, settings.batch_size)
         tops[f"baseline.{name}"] = top
-        costs |= evaluation.usage_entries(f"baseline.{name}", used)
+        costs[f"seconds.baseline.{name}"] = evaluation.entry(used.seconds, 1, settings.split, over="seeds")
     return tops, costs

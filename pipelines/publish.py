@@ -23,7 +23,8 @@ BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 SUITES_BEGIN, SUITES_END = "<!-- suites:begin -->\n", "<!-- suites:end -->"
 PARTS = ("system", "behaviour", "retrieval")
 BASELINES = (
-    "ease_recency", "ease", "item_knn", "matrix_factorisation", "text_knn", "own_frequent", "popularity", "random",
+    "ease_recency", "ease", "item_knn", "matrix_factorisation", "text_knn_recency", "text_knn", "own_frequent",
+    "popularity", "random",
 )  # fmt: skip
 WITH_WORDS = ("system_with_utterance", "control.utterance_only", "control.utterance_random")
 COLUMNS = ("ndcg@10", "hr@10", "recall@100")

@@ -52,7 +52,9 @@ class TestEveryBaseline:
         assert sorted(top[1]) == [0, 0, 2, 3, 4]
 
 
-@pytest.mark.parametrize("name", ["item_knn", "matrix_factorisation", "ease", "ease_recency", "text_knn"])
+@pytest.mark.parametrize(
+    "name", ["item_knn", "matrix_factorisation", "ease", "ease_recency", "text_knn", "text_knn_recency"]
+)
 def test_finds_the_other_half(name, pairs):
     queries = pairs.split.test
     top = top_items(build(name, pairs, 1), pairs, queries, 3)
@@ -174,12 +176,24 @@ def test_matrix_factorisation_of_next_to_nothing(make_dataset, histories):
     assert np.isfinite(scores_of("matrix_factorisation", dataset)).all()
 
 
-def test_text_knn_forgets_when_told_to(make_dataset):
-    dataset = make_dataset([[2, 2, 3, 4]], [[5]], num_items=4)
+def test_text_knn_recency_forgets(make_dataset):
+    dataset = make_dataset([[2, 2, 3, 4]], [[5]], num_items=5)
     plain = scores_of("text_knn", dataset)[0]
-    recent = scores_of("text_knn", dataset, Evaluate(text_knn_decay=0.5))[0]
+    recent = scores_of("text_knn_recency", dataset, Evaluate(text_knn_decay=0.5))[0]
     assert plain[3] > plain[5]
     assert recent[5] > recent[3]
+
+
+def test_text_knn_looks_past_what_all_texts_have_in_common(make_dataset):
+    # all vectors are nearly alike; 2 and 3 differ from the others in the same way, and 4 lies in the middle of all
+    text = np.array([[0, 0], [0, 0], [1, 0.1], [1, 0.2], [1, 0], [1, -0.3]], np.float32)
+    dataset = make_dataset([[2]], [[3]], num_items=4)
+    scores = {
+        centre: BASELINES["text_knn"](dataset, Evaluate(text_knn_centre=centre), dataset.split.test, 1, text)([0])[0]
+        for centre in (False, True)
+    }
+    assert scores[False][[4, 5]].min() > 0.9
+    np.testing.assert_allclose(scores[True], [0, 0, 1, 1, 0, -1], atol=1e-5)
 
 
 def test_text_knn_is_absent_without_text_and_refuses_vectors_of_another_catalogue(pairs, caplog):

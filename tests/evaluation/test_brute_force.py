@@ -129,19 +129,24 @@ def ease_recency(dataset, text):
     return weighted_sums(dataset, ease_weights(dataset), SETTINGS.ease_decay)
 
 
-def text_knn(dataset, text):
+def text_knn(dataset, text, decay=None):
+    known = [item for item in range(2, NUM_ITEMS + 2) if text[item].any()]
+    middle = sum(text[item].astype(float) for item in known) / len(known)
+    unit = {item: (text[item] - middle) / np.linalg.norm(text[item] - middle) for item in known}
     rows = []
     for history in histories_of(dataset):
-        mean = np.zeros(WIDTH)
-        for item, weight in weights_of(history, SETTINGS.text_knn_decay).items():
-            if text[item].any():
-                mean += weight * text[item] / np.linalg.norm(text[item])
-        lengths = np.linalg.norm(text, axis=1) * np.linalg.norm(mean)
-        rows.append([text[i] @ mean / lengths[i] if lengths[i] else 0.0 for i in range(NUM_ITEMS + 2)])
+        taken = weights_of(history, decay).items()
+        mean = sum((weight * unit[item] for item, weight in taken if item in unit), np.zeros(WIDTH))
+        length = np.linalg.norm(mean)
+        rows.append([unit[i] @ mean / length if i in unit and length else 0.0 for i in range(NUM_ITEMS + 2)])
     return rows
 
 
-PLAIN = (popularity, item_knn, matrix_factorisation, ease, ease_recency, text_knn)
+def text_knn_recency(dataset, text):
+    return text_knn(dataset, text, SETTINGS.text_knn_decay)
+
+
+PLAIN = (popularity, item_knn, matrix_factorisation, ease, ease_recency, text_knn, text_knn_recency)
 
 
 def test_every_baseline_has_a_plain_program():

@@ -15,7 +15,7 @@ from tfrec_llm.evaluation.baselines.matrix_factorisation import build_matrix_fac
 from tfrec_llm.evaluation.baselines.own_frequent import build_own_frequent
 from tfrec_llm.evaluation.baselines.popularity import build_popularity
 from tfrec_llm.evaluation.baselines.random import build_random
-from tfrec_llm.evaluation.baselines.text_knn import build_text_knn
+from tfrec_llm.evaluation.baselines.text_knn import build_text_knn, build_text_knn_recency
 from tfrec_llm.evaluation.protocol import Scorer
 from tfrec_llm.types import Dataset, Queries
 
@@ -30,6 +30,7 @@ BASELINES: Mapping[str, Builder] = {
     "ease_recency": build_ease_recency,
     "own_frequent": build_own_frequent,
     "text_knn": build_text_knn,
+    "text_knn_recency": build_text_knn_recency,
 }
 
 __all__ = ["BASELINES", "Builder"]
