@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.behaviour.lstm import LstmBehaviour, LstmSettings, _targets
+from tfrec_llm.behaviour.lstm import LstmSettings, lstm
+from tfrec_llm.behaviour.sequence import SequenceModel, _targets
 from tfrec_llm.layers import ItemTable, steps
 from tfrec_llm.types import History
 
@@ -13,13 +14,13 @@ SETTINGS = LstmSettings(units=6, dim=4, side_dim=2)
 TEXT = np.random.default_rng(1).normal(size=(ROWS, 5)).astype(np.float32)
 
 
-def make(basket=False, num_sampled=0, fixed_steps=False, settings=SETTINGS) -> LstmBehaviour:
+def make(basket=False, num_sampled=0, fixed_steps=False, settings=SETTINGS) -> SequenceModel:
     tf.keras.utils.set_random_seed(3)
     table = ItemTable(ROWS, settings.dim, TEXT, settings.id_dropout, scale=0.5)
     popularity = np.arange(ROWS)
-    model = LstmBehaviour(settings, table, EVENTS, basket, popularity, num_sampled, 7, fixed_steps)
+    model = SequenceModel(settings, lstm(settings), table, EVENTS, basket, popularity, num_sampled, 7, fixed_steps)
     model.build()
-    model.lstm.start.assign(tf.random.stateless_normal(model.lstm.start.shape, (1, 2)))
+    model.body.start.assign(tf.random.stateless_normal(model.body.start.shape, (1, 2)))
     return model
 
 
@@ -86,7 +87,7 @@ def test_a_row_depends_neither_on_padding_nor_on_others(basket):
 def test_empty_history_is_the_start_state(basket, length):
     model = make(basket)
     signals = model.signals(history(rows=3, length=length, lengths=[0] * 3))
-    np.testing.assert_allclose(signals.state, np.tile(model.lstm.start[0], (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(signals.state, np.tile(model.body.start[0], (3, 1)), atol=1e-6)
     assert all(np.isfinite(x).all() for x in signals)
 
 

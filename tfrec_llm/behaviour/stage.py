@@ -5,15 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.behaviour.judging import MAX_ROWS, make_judge
-from tfrec_llm.behaviour.lstm import LstmBehaviour, LstmSettings
+from tfrec_llm.behaviour.models import MODELS
 from tfrec_llm.behaviour.pace import Pace
+from tfrec_llm.behaviour.sequence import SequenceModel
 from tfrec_llm.config import Config, choose
 from tfrec_llm.data.pipeline import sequence_passes
-from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.training import (
     Compute,
     Stage,
@@ -27,39 +26,6 @@ from tfrec_llm.training import (
 )
 from tfrec_llm.types import FIRST_ITEM, Dataset, ItemVectors
 
-
-def build_lstm(
-    settings: LstmSettings, config: Config, dataset: Dataset, items: ItemVectors | None, *, fixed_steps: bool = False
-) -> LstmBehaviour:
-    """An untrained, built model for a data set.
-
-    Args:
-      settings: of the model.
-      config: `behaviour` says when the softmax is sampled.
-      dataset: training events give the popularity, the domain the event types.
-      items: text vectors of the items, or None for ids alone.
-      fixed_steps: as XLA needs.
-    """
-    rows = len(dataset.catalogue.item_ids)
-    text = None if items is None or items.text is None else np.asarray(items.text)
-    popularity = np.bincount(dataset.interactions.item[dataset.split.train], minlength=rows)
-    sampled = config.behaviour.num_sampled if rows - FIRST_ITEM > config.behaviour.full_softmax_max_items else 0
-    model = LstmBehaviour(
-        settings,
-        ItemTable(rows, settings.dim, text, settings.id_dropout, name="items"),
-        num_events=len(dataset.domain.events),
-        basket=dataset.domain.step == "basket",
-        popularity=popularity,
-        num_sampled=sampled,
-        seed=config.seed,
-        fixed_steps=fixed_steps,
-        name="behaviour",
-    )
-    model.build()
-    return model
-
-
-MODELS: dict[str, tuple[type, Callable[..., Any]]] = {"lstm": (LstmSettings, build_lstm)}
 WEIGHTS = "weights.npz"
 
 
@@ -108,7 +74,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     return _best_pass(history, min(MAX_ROWS, int((~dataset.split.half_b).sum())))
 
 
-def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> LstmBehaviour:
+def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> SequenceModel:
     """The model that `train` left in a folder.
 
     Raises:
@@ -120,7 +86,7 @@ def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Pa
     return model
 
 
-def _validator(model: LstmBehaviour, dataset: Dataset, config: Config, pace: Pace) -> Callable[[], dict[str, float]]:
+def _validator(model: SequenceModel, dataset: Dataset, config: Config, pace: Pace) -> Callable[[], dict[str, float]]:
     """Judges the model after a pass, and plans the learning rate of the passes left."""
     settings = config.behaviour
     judge = make_judge(model, dataset, settings.max_history)
@@ -146,7 +112,7 @@ def _commonest(batches: tf.data.Dataset) -> Any:
     return next(batch for batch in batches if tuple(batch.item.shape) == shape)
 
 
-def _project(model: LstmBehaviour, dataset: Dataset, stage: Stage) -> None:
+def _project(model: SequenceModel, dataset: Dataset, stage: Stage) -> None:
     catalogue = dataset.catalogue
     vectors = model.item_table().numpy()[FIRST_ITEM:, :-1]
     write_projector(stage.logs, "items", vectors, [title or "-" for title in catalogue.titles[FIRST_ITEM:]])

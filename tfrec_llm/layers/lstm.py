@@ -6,6 +6,8 @@ gradient of its recurrent kernel at every step; here both are one large product 
 
 import tensorflow as tf
 
+from tfrec_llm.layers.noise import QUIET
+
 
 class LSTM(tf.keras.layers.Layer):
     """Long short-term memory with a learned start state (Hochreiter and Schmidhuber, 1997).
@@ -27,11 +29,12 @@ class LSTM(tf.keras.layers.Layer):
         self.start = self.add_weight("start", (2, self.units), initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, noise=QUIET):
         """Runs over the steps; padding belongs at the end, where it changes no earlier state.
 
         Args:
           inputs: [B, T, I].
+          noise: not drawn from.
 
         Returns:
           [B, T+1, H] float32: position t is the state after t steps, so position 0 is the learned start. State and
