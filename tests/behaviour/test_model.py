@@ -1,16 +1,16 @@
-"""The LSTM behaviour model: what it promises to training, serving and XLA."""
+"""The sequence model, with the LSTM as its body: what it promises to training, serving and XLA."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.behaviour.lstm import LstmSettings, lstm
+from tfrec_llm.behaviour.recurrent import RecurrentSettings, lstm
 from tfrec_llm.behaviour.sequence import SequenceModel, _targets
 from tfrec_llm.layers import ItemTable, steps
 from tfrec_llm.types import History
 
 ROWS, EVENTS = 11, 3
-SETTINGS = LstmSettings(units=6, dim=4, side_dim=2)
+SETTINGS = RecurrentSettings(units=6, dim=4, side_dim=2)
 TEXT = np.random.default_rng(1).normal(size=(ROWS, 5)).astype(np.float32)
 
 
@@ -133,7 +133,7 @@ def test_basket_loss_by_prefix():
     np.testing.assert_allclose(model.loss_of(h)["item"], total / 2, rtol=1e-5)
 
 
-NO_DROPOUT = LstmSettings(units=6, dim=4, side_dim=2, dropout=0.0, item_dropout=0.0, side_dropout=0.0)
+NO_DROPOUT = RecurrentSettings(units=6, dim=4, side_dim=2, dropout=0.0, item_dropout=0.0, side_dropout=0.0)
 
 
 @pytest.mark.parametrize("basket", [False, True])
@@ -162,7 +162,7 @@ def test_sampled_loss_and_gradients_are_the_same_under_xla():
 
 
 def test_sampled_training_with_dropout_compiles_under_xla():
-    model = make(True, num_sampled=6, fixed_steps=True, settings=LstmSettings(units=6, dim=4, id_dropout=0.2))
+    model = make(True, num_sampled=6, fixed_steps=True, settings=RecurrentSettings(units=6, dim=4, id_dropout=0.2))
     model.compile(optimizer=tf.keras.optimizers.Adam(0.01), jit_compile=True)
     step, batches = model.make_train_function(), iter(tf.data.Dataset.from_tensors(history()).repeat())
     losses = [float(step(batches)["loss"]) for _ in range(30)]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.behaviour.lstm import LstmSettings, lstm
+from tfrec_llm.behaviour.recurrent import RecurrentSettings, gru, lstm
+from tfrec_llm.behaviour.sasrec import SasrecSettings, sasrec
 from tfrec_llm.behaviour.sequence import SequenceModel, SequenceSettings
 from tfrec_llm.config import Config
 from tfrec_llm.layers.item_table import ItemTable
@@ -54,5 +55,7 @@ def build_model(
 
 
 MODELS: dict[str, tuple[type, Callable[..., SequenceModel]]] = {
-    "lstm": (LstmSettings, functools.partial(build_model, lstm)),
+    "lstm": (RecurrentSettings, functools.partial(build_model, lstm)),
+    "gru": (RecurrentSettings, functools.partial(build_model, gru)),
+    "sasrec": (SasrecSettings, functools.partial(build_model, sasrec)),
 }

@@ -26,6 +26,12 @@ class SequenceSettings:
     side_dim: int = setting(16, "width of the event-type and of the gap embedding", low=1)
     dropout: float = setting(0.3, "share of the state left out before the query in training", low=0, high=0.99)
     item_dropout: float = setting(0.1, "share of an item vector left out at the input in training", low=0, high=0.99)
+    embedding_dropout: float = setting(
+        0.0,
+        "share of a sequence's items that are left out of its input in training, wherever they stand",
+        low=0,
+        high=0.99,
+    )
     side_dropout: float = setting(0.1, "share of events whose type or gap is left out in training", low=0, high=0.99)
     id_dropout: float = setting(0.0, "share of items whose id part is left out of a training step", low=0, high=0.99)
     event_weight: float = setting(0.05, "weight of the next event type in the loss", low=0)
@@ -67,7 +73,13 @@ class SequenceModel(tf.keras.Model):
         share = (popularity + 1.0) / np.sum(popularity + 1.0)
         self._log_share = np.log(share).astype(np.float32)
         self.inputs_layer = EventInputs(
-            num_events + 2, settings.side_dim, settings.item_dropout, settings.side_dropout, name="inputs"
+            num_events + 2,
+            settings.side_dim,
+            settings.item_dropout,
+            settings.side_dropout,
+            settings.embedding_dropout,
+            table.num_rows,
+            name="inputs",
         )
         self.norm = tf.keras.layers.LayerNormalization(name="norm")
         self.to_query = tf.keras.layers.Dense(settings.dim, name="to_query")

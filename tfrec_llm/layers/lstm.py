@@ -7,6 +7,9 @@ gradient of its recurrent kernel at every step; here both are one large product 
 import tensorflow as tf
 
 from tfrec_llm.layers.noise import QUIET
+from tfrec_llm.layers.recurrence import array, kernel_gradient, loop, masked, product, state_mask
+
+_SITE = 401  # of the noise
 
 
 class LSTM(tf.keras.layers.Layer):
@@ -14,11 +17,12 @@ class LSTM(tf.keras.layers.Layer):
 
     Args:
       units: H, width of the state.
+      state_dropout: share of the state that the gates do not see in training, one mask for all steps of a sequence.
     """
 
-    def __init__(self, units: int, **kwargs):
+    def __init__(self, units: int, state_dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
-        self.units = units
+        self.units, self.state_dropout = units, state_dropout
 
     def build(self, input_shape):
         """Makes the kernels [I, 4H] and [H, 4H], the bias [4H] and the start state [2, H]."""
@@ -34,7 +38,7 @@ class LSTM(tf.keras.layers.Layer):
 
         Args:
           inputs: [B, T, I].
-          noise: not drawn from.
+          noise: draws the mask of the state.
 
         Returns:
           [B, T+1, H] float32: position t is the state after t steps, so position 0 is the learned start. State and
@@ -46,12 +50,13 @@ class LSTM(tf.keras.layers.Layer):
         gates = tf.cast(tf.tensordot(by_time, self.kernel, 1) + self.bias, tf.float32)  # [T, B, 4H]
         gates = tf.ensure_shape(gates, (inputs.shape[1], inputs.shape[0], 4 * self.units))
         start = tf.tile(tf.cast(self.start, tf.float32)[:, None, :], (1, batch, 1))  # [2, B, H]
-        states = scan(gates, tf.convert_to_tensor(self.recurrent_kernel), start[0], start[1])  # [T, B, H]
+        mask = state_mask(noise, batch, self.units, self.state_dropout, _SITE)
+        states = scan(gates, tf.convert_to_tensor(self.recurrent_kernel), start[0], start[1], mask)  # [T, B, H]
         return tf.transpose(tf.concat([start[:1], states], axis=0), (1, 0, 2))
 
     def get_config(self):
         """Arguments of the constructor."""
-        return {**super().get_config(), "units": self.units}
+        return {**super().get_config(), "units": self.units, "state_dropout": self.state_dropout}
 
 
 def _open_forget_gates(shape, dtype=None):
@@ -60,8 +65,7 @@ def _open_forget_gates(shape, dtype=None):
     return tf.concat([tf.zeros(quarter, dtype), tf.ones(quarter, dtype), tf.zeros(2 * quarter, dtype)], axis=0)
 
 
-@tf.custom_gradient
-def scan(gates, recurrent, h, c):
+def scan(gates, recurrent, h, c, mask=None):
     """The recurrent part over all steps, with its gradient in one pass backwards.
 
     Args:
@@ -69,37 +73,40 @@ def scan(gates, recurrent, h, c):
       recurrent: [H, 4H] kernel of the previous state; its type is that of the matrix products.
       h: [B, H] state before the first step.
       c: [B, H] cell before the first step.
+      mask: [B, H] that the state is multiplied with before the kernel, or None; it gets no gradient.
 
     Returns:
       [T, B, H] states.
     """
-    states, cells, sums = _forward(gates, recurrent, h, c)
 
-    def gradient(upstream):
-        before = tf.concat([c[None], cells[:-1]], axis=0)  # [T, B, H]
-        d_gates, d_h, d_c = _backward(upstream, recurrent, *_slopes(sums, cells, before))
-        earlier = tf.concat([h[None], states[:-1]], axis=0)  # [T, B, H]
-        width = tf.shape(earlier)[-1]
-        earlier = tf.cast(tf.reshape(earlier, (-1, width)), recurrent.dtype)
-        later = tf.cast(tf.reshape(d_gates, (-1, 4 * width)), recurrent.dtype)
-        return d_gates, tf.matmul(earlier, later, transpose_a=True), d_h, d_c
+    @tf.custom_gradient
+    def run(gates, recurrent, h, c):
+        states, cells, sums = _forward(gates, recurrent, h, c, mask)
 
-    return states, gradient
+        def gradient(upstream):
+            before = tf.concat([c[None], cells[:-1]], axis=0)  # [T, B, H]
+            d_gates, d_h, d_c = _backward(upstream, recurrent, *_slopes(sums, cells, before), mask)
+            earlier = masked(tf.concat([h[None], states[:-1]], axis=0), mask)  # [T, B, H]
+            return d_gates, kernel_gradient(earlier, d_gates, recurrent.dtype), d_h, d_c
+
+        return states, gradient
+
+    return run(gates, recurrent, h, c)
 
 
-def _forward(gates, recurrent, h, c):
+def _forward(gates, recurrent, h, c, mask):
     """States and cells [T, B, H], and the gates before activation [T, B, 4H]."""
     units = recurrent.shape[0]
 
     def step(t, h, c, states, cells, sums):
-        a = gates[t] + _product(h, recurrent)  # [B, 4H]
+        a = gates[t] + product(masked(h, mask), recurrent)  # [B, 4H]
         i, f, o, g = _activate(a, units)
         c = f * c + i * g  # [B, H]
         h = o * tf.tanh(c)
         return t + 1, h, c, states.write(t, h), cells.write(t, c), sums.write(t, a)
 
-    state = (0, h, c, _array(gates, units), _array(gates, units), _array(gates, 4 * units))
-    _, _, _, states, cells, sums = _loop(step, state, tf.shape(gates)[0])
+    state = (0, h, c, array(gates, units), array(gates, units), array(gates, 4 * units))
+    _, _, _, states, cells, sums = loop(step, state, tf.shape(gates)[0])
     return states.stack(), cells.stack(), sums.stack()
 
 
@@ -116,7 +123,7 @@ def _slopes(sums, cells, before):
     return tf.concat(gates, axis=-1), o * (1 - squashed * squashed), f
 
 
-def _backward(upstream, recurrent, by_gates, by_state, by_cell):
+def _backward(upstream, recurrent, by_gates, by_state, by_cell, mask):
     """Gradients of the gates' sums [T, B, 4H], of h and of c [B, H] before the first step."""
     length, units = tf.shape(upstream)[0], recurrent.shape[0]
     backwards = tf.transpose(recurrent)  # once, not by `transpose_b` in each product: three times as fast on a CPU
@@ -126,10 +133,10 @@ def _backward(upstream, recurrent, by_gates, by_state, by_cell):
         d_h = d_h + upstream[t]
         d_c = d_c + d_h * by_state[t]
         d_a = by_gates[t] * tf.concat([d_c, d_c, d_h, d_c], axis=1)  # [B, 4H]
-        return k + 1, _product(d_a, backwards), d_c * by_cell[t], d_gates.write(t, d_a)
+        return k + 1, masked(product(d_a, backwards), mask), d_c * by_cell[t], d_gates.write(t, d_a)
 
     zero = tf.zeros(tf.shape(upstream)[1:], upstream.dtype)
-    _, d_h, d_c, d_gates = _loop(step, (0, zero, zero, _array(upstream, 4 * units)), length)
+    _, d_h, d_c, d_gates = loop(step, (0, zero, zero, array(upstream, 4 * units)), length)
     return d_gates.stack(), d_h, d_c
 
 
@@ -137,16 +144,3 @@ def _activate(sums, units):
     """Input, forget and output gate and cell candidate [..., H] from their sums [..., 4H]."""
     i, f, o = tf.split(tf.sigmoid(sums[..., : 3 * units]), 3, axis=-1)
     return i, f, o, tf.tanh(sums[..., 3 * units :])
-
-
-def _product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """a b in the precision of b, as the type of a."""
-    return tf.cast(tf.matmul(tf.cast(a, b.dtype), b), a.dtype)
-
-
-def _array(like: tf.Tensor, width: int) -> tf.TensorArray:
-    return tf.TensorArray(like.dtype, size=tf.shape(like)[0], element_shape=(like.shape[1], width))
-
-
-def _loop(step, state, length):
-    return tf.while_loop(lambda t, *_: t < length, step, state, maximum_iterations=length, parallel_iterations=1)

@@ -35,6 +35,22 @@ class Noise:
         """[shape] bool: False with probability `rate`."""
         return self.uniform(shape, site) >= rate
 
+    def keep_each(self, indices: tf.Tensor, num_rows: int, rate: float, site: int) -> tf.Tensor:
+        """Draws once for each index of each row: equal indices of a row share their fate.
+
+        Args:
+          indices: [B, T] in [0, num_rows).
+          num_rows: how many indices there are.
+          rate: probability of False.
+          site: as in `uniform`; the next number is used too.
+
+        Returns:
+          [B, T] bool.
+        """
+        own = tf.gather(self.uniform((num_rows,), site), indices)  # [B, T]
+        turn = self.uniform(tf.stack([tf.shape(indices)[0], 1]), site + 1)
+        return tf.math.floormod(own + turn, 1.0) >= rate
+
     def drop(self, values: tf.Tensor, rate: float, site: int) -> tf.Tensor:
         """Dropout (Srivastava et al., 2014): zeros with probability `rate`, the rest scaled up."""
         if rate <= 0:
@@ -56,6 +72,10 @@ class _Quiet:
     def keep(self, shape, rate: float, site: int) -> tf.Tensor:
         """[shape] bool, all True."""
         return tf.ones(shape, tf.bool)
+
+    def keep_each(self, indices: tf.Tensor, num_rows: int, rate: float, site: int) -> tf.Tensor:
+        """[B, T] bool, all True."""
+        return tf.ones(tf.shape(indices), tf.bool)
 
     def drop(self, values: tf.Tensor, rate: float, site: int) -> tf.Tensor:
         """The values."""
