@@ -1,8 +1,9 @@
 """Small data sets with a known answer."""
 
 import numpy as np
+import tensorflow as tf
 
-from tfrec_llm.types import Catalogue, Dataset, Domain, Interactions, Queries, Split
+from tfrec_llm.types import Catalogue, Dataset, Domain, History, Interactions, Queries, Split
 
 
 def domain(step: str = "event", repeat: bool = True) -> Domain:
@@ -46,3 +47,19 @@ def chain(users: int = 200, length: int = 22, num_items: int = 12, predictabilit
     for t in range(1, length):
         item[:, t] = np.where(follows[:, t], ring[(place[item[:, t - 1]] + 1) % num_items], item[:, t])
     return item + 2
+
+
+def history(rows: int = 4, length: int = 6, seed: int = 0, lengths: list[int] | None = None) -> History:
+    """Random histories over 9 items and 2 event types, unknown event types among them."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, length + 1, rows) if lengths is None else np.asarray(lengths)
+    inside = np.arange(length) < lengths[:, None]
+    item = np.where(inside, generator.integers(2, 11, (rows, length)), 0).astype(np.int32)
+    event = np.where(inside, generator.integers(1, 4, (rows, length)), 0).astype(np.int32)
+    time = np.where(inside, np.cumsum(generator.integers(0, 3, (rows, length)), 1) + 50, 0).astype(np.int64)
+    return History(tf.constant(item), tf.constant(event), tf.constant(time))
+
+
+def cut(h: History, length: int) -> History:
+    """The first events of each row."""
+    return History(*(x[:, :length] for x in h))

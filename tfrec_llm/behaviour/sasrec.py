@@ -15,6 +15,8 @@ from tfrec_llm.layers.attention import CausalAttention
 class SasrecSettings(SequenceSettings):
     """Settings of `sasrec`."""
 
+    units: int = setting(128, "H, width of the state", low=1)
+
     blocks: int = setting(2, "rounds of attention", low=1)
     heads: int = setting(2, "of each round; units are a multiple of it", low=1)
     widening: int = setting(2, "hidden width of the pointwise network, as a multiple of units", low=1)
