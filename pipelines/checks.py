@@ -21,6 +21,7 @@ def check(config: Config) -> None:
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
     choose(text.FINETUNING, config.text.finetuning, "text.finetuning")
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
+    _check_rivals(config.evaluate.rivals)
     choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")
     choose(fusion.FUSIONS, config.fusion.layer, "fusion.layer")
     choose(ranking.AGENTS, config.ranking.agent, "ranking.agent")
@@ -28,6 +29,14 @@ def check(config: Config) -> None:
         choose(ranking.WORLDS, Component(world), "simulate.worlds")
     _check_names((config.data.source,), data.DATASETS, "data.source")
     _check_names(config.text.corpora, data.CORPORA, "text.corpora")
+
+
+def _check_rivals(rivals: tuple[Component, ...]) -> None:
+    for rival in rivals:
+        choose(behaviour.MODELS, rival, "evaluate.rivals")
+    names = [rival.name for rival in rivals]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"evaluate.rivals: expected each model once, got {', '.join(names)}.")
 
 
 def _check_names(names, known, where: str) -> None:

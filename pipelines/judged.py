@@ -1,16 +1,15 @@
 """What `evaluate` judges: the stages alone, the system as it decides, its controls with utterances, the baselines."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from pipelines import stages
+from pipelines import alone, stages
 from pipelines.baselines import rank_baselines
-from tfrec_llm import data, evaluation, serving, text
+from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
@@ -28,7 +27,7 @@ def judge_run(config: Config, run: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, evaluation.measure() as used:
         recommender = serving.load_recommender(config, dataset, run, Path(scratch))
         facts = evaluation.item_facts(dataset, recommender.path.text.item_vectors.text)
-        metrics = all_figures(config, dataset, recommender, facts)
+        metrics = all_figures(config, dataset, recommender, facts, run)
     _keep(config, dataset, run, metrics | evaluation.usage_entries("evaluate", used), facts)
 
 
@@ -46,8 +45,26 @@ def judge_baselines(config: Config, run: Path) -> None:
     _keep(config, dataset, run, metrics | _figures(config, dataset, queries, tops, facts), facts)
 
 
+def judge_models(config: Config, run: Path, upto: str) -> None:
+    """A run that stops before the system -> figures of its models alone in `<run>/metrics.json`.
+
+    Args:
+      config: the run's settings.
+      run: the run folder.
+      upto: "behaviour", or "retrieval" for both models.
+    """
+    dataset, items = stages.load_dataset(run), text.load_item_vectors(run / "text")
+    facts, queries = evaluation.item_facts(dataset, items.text), _asked(config, dataset)
+    models = {"behaviour": alone.by_signals(behaviour.load(config, dataset, items, run / "behaviour"))}
+    if upto == "retrieval":
+        towers = retrieval.load(config, dataset, items, run / "retrieval" / "towers")
+        models["retrieval"] = (towers.query, towers)
+    tops = alone.rank_models(config, dataset, queries, models) | alone.rank_rivals(config, run, dataset, queries)
+    _keep(config, dataset, run, _figures(config, dataset, queries, tops, facts), facts)
+
+
 def all_figures(
-    config: Config, dataset: Dataset, recommender: Recommender, facts: evaluation.ItemFacts
+    config: Config, dataset: Dataset, recommender: Recommender, facts: evaluation.ItemFacts, run: Path
 ) -> dict[str, Any]:
     """Every figure of the protocol for one split.
 
@@ -56,12 +73,13 @@ def all_figures(
       dataset: what `prepare` left.
       recommender: the run's parts, put together.
       facts: what the metrics of lists and `text_knn` ask about items.
+      run: the run folder, where rivals are trained.
 
     Returns:
       metrics.json key -> entry.
     """
     queries = _asked(config, dataset)
-    tops = rankings(config, dataset, recommender, queries)
+    tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     return metrics | _figures(config, dataset, queries, tops | baselines, facts)
 
@@ -94,23 +112,10 @@ def _keep(config: Config, dataset: Dataset, run: Path, metrics: dict[str, Any], 
 
 def rankings(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> dict[str, np.ndarray]:
     """name -> [R, recall_at] item indices, best first, of the stages and the system."""
-    length, path = config.evaluate.recall_at, recommender.path
-    tops = {}
-    for name, scorer in {
-        "behaviour": _table_scorer(lambda h: path.behaviour.signals(h).query, path.behaviour, dataset, queries, config),
-        "retrieval": _table_scorer(path.towers.query, path.towers, dataset, queries, config),
-    }.items():
-        tops[name] = evaluation.top_items(scorer, dataset, queries, length, config.evaluate.batch_size)
+    path = recommender.path
+    models = {"behaviour": alone.by_signals(path.behaviour), "retrieval": (path.towers.query, path.towers)}
+    tops = alone.rank_models(config, dataset, queries, models)
     return tops | _systems(config, dataset, recommender, queries)
-
-
-def _table_scorer(
-    query: Callable[[History], tf.Tensor], model: Any, dataset: Dataset, queries: Queries, config: Config
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Scores of all items by one model alone: its query times its item table."""
-    table = model.item_table()
-    score = tf.function(lambda history: tf.matmul(query(history), table, transpose_b=True), reduce_retracing=True)
-    return lambda rows: score(asked.history_tensors(dataset, queries, rows, config.export.max_history)[0]).numpy()
 
 
 def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> dict[str, np.ndarray]:

@@ -160,7 +160,7 @@ def _costs(metrics: Mapping[str, Mapping]) -> str:
     stages = [key.removeprefix("seconds.") for key in metrics if key.startswith("seconds.") and key.count(".") == 1]
     peak = max(entry["value"] for key, entry in metrics.items() if key.startswith("peak_memory_gb."))
     each = ", ".join(f"{stage} {metrics[f'seconds.{stage}']['value']:.0f}" for stage in stages)
-    total = sum(metrics[f"seconds.{stage}"]["value"] for stage in stages if stage != "evaluate")
+    total = sum(metrics[f"seconds.{stage}"]["value"] for stage in stages if stage not in ("evaluate", "rivals"))
     return f"Seconds: {each}; training in all {total / 60:.1f} minutes. Peak memory {peak:.1f} GB."
 
 

@@ -115,12 +115,33 @@ def train_text(config: Config, run: Path, force: bool) -> None:
 
 def train_behaviour(config: Config, run: Path, force: bool) -> None:
     """Event sequences -> what comes next."""
+    _train_behaviour(config, run, "behaviour", "behaviour", force)
 
-    def build(stage: training.Stage) -> Mapping | None:
-        return behaviour.train(config, load_dataset(run), text.load_item_vectors(run / "text"), stage)
+
+def train_rival(config: Config, run: Path) -> Path:
+    """A behaviour model that only stands beside the served one: it lies in `<run>/rivals/<name>`.
+
+    Args:
+      config: the run's settings, with the rival as `behaviour.model`.
+      run: the run folder; data and text are finished.
+
+    Returns:
+      The folder of the finished model.
+    """
+    name = config.behaviour.model.name
+    _train_behaviour(config, run, f"rivals/{name}", f"baseline.{name}", False)
+    return run / "rivals" / name
+
+
+def _train_behaviour(config: Config, run: Path, stage: str, key: str, force: bool) -> None:
+    """Trains a behaviour model as a stage; its figures begin with `key`."""
+
+    def build(place: training.Stage) -> Mapping:
+        metrics = behaviour.train(config, load_dataset(run), text.load_item_vectors(run / "text"), place)
+        return {key + name.removeprefix("behaviour"): entry for name, entry in metrics.items()}
 
     before = training.stage_fingerprint(run, "text")
-    _stage(run, "behaviour", _inputs(config, "behaviour", "train", text=before), build, force)
+    _stage(run, stage, _inputs(config, "behaviour", "train", text=before), build, force)
 
 
 def train_retrieval(config: Config, run: Path, force: bool) -> None:

@@ -4,6 +4,7 @@ A cell that is kept is not made again; an interrupted one goes on in its run fol
 """
 
 import datetime
+import functools
 import json
 import logging
 import os
@@ -26,7 +27,12 @@ ROOT = Path(__file__).parents[1]
 SUITES, RESULTS, RUNS = ROOT / "pipelines" / "suites", ROOT / "results", ROOT / "runs" / "suites"
 MINUTES = 45  # a cell may take
 STAGES = (*stages.ORDER, "baselines", "evaluate")
-JUDGES = {"baselines": ("text", judged.judge_baselines), "evaluate": ("export", judged.judge_run)}  # after which stage
+JUDGES = {  # where a cell may stop and be judged -> after which stage, by what
+    "baselines": ("text", judged.judge_baselines),
+    "behaviour": ("behaviour", functools.partial(judged.judge_models, upto="behaviour")),
+    "retrieval": ("retrieval", functools.partial(judged.judge_models, upto="retrieval")),
+    "evaluate": ("export", judged.judge_run),
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,9 @@ class Suite:
 
     about: str = setting("", "what it shows, one sentence")
     upto: str = setting(
-        "evaluate", "the last stage of a cell; baselines: after the text stage, those alone", choices=STAGES
+        "evaluate",
+        "the last stage of a cell; behaviour and retrieval are judged alone, baselines after the text stage",
+        choices=STAGES,
     )
     seeds: tuple[int, ...] = setting((1,), "of each cell")
     columns: tuple[str, ...] = setting(

@@ -108,7 +108,7 @@ def _plain(value: Any) -> Any:
         return to_table(value)
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 def apply_override(table: dict[str, Any], override: str) -> None:

@@ -131,6 +131,9 @@ class Evaluate:
     mf_factors: int = setting(128, "matrix_factorisation: dimensions kept", low=1)
     text_knn_centre: bool = setting(True, "text_knn: subtract the mean of all items' text vectors first")
     text_knn_decay: float = setting(5.0, "text_knn_recency: items after which a weight has fallen to 1/e", low=0.01)
+    rivals: tuple[Component, ...] = setting(
+        (), "behaviour models trained beside the served one, rows baseline.<name>: names, or tables with settings"
+    )
     ease_max_items: int = setting(20_000, "above, the EASE rows are absent and the log says why", low=0)
     ease_l2: float = setting(500.0, "EASE: ridge penalty", low=0)
     ease_decay: float = setting(5.0, "EASE with recency: items after which a weight has fallen to 1/e", low=0.01)
