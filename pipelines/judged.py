@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import alone, stages
+from pipelines import alone, cold, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
@@ -59,8 +59,10 @@ def judge_models(config: Config, run: Path, upto: str) -> None:
     if upto == "retrieval":
         towers = retrieval.load(config, dataset, items, run / "retrieval" / "towers")
         models["retrieval"] = (towers.query, towers)
-    tops = alone.rank_models(config, dataset, queries, models) | alone.rank_rivals(config, run, dataset, queries)
-    _keep(config, dataset, run, _figures(config, dataset, queries, tops, facts), facts)
+    tops = alone.rank_models(config, dataset, queries, models)
+    metrics = cold.entries(config, dataset, cold.scores_alone(models), facts.text, tops)
+    tops |= alone.rank_rivals(config, run, dataset, queries)
+    _keep(config, dataset, run, metrics | _figures(config, dataset, queries, tops, facts), facts)
 
 
 def all_figures(
@@ -81,6 +83,7 @@ def all_figures(
     queries = _asked(config, dataset)
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
+    metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
     return metrics | _figures(config, dataset, queries, tops | baselines, facts)
 
 

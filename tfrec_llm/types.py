@@ -188,6 +188,15 @@ class Queries:
 
 
 @dataclass(frozen=True)
+class Cold:
+    """Items that training never sees, and the questions that they answer, with no other answers."""
+
+    items: np.ndarray  # [N+2] bool
+    validation: Queries
+    test: Queries
+
+
+@dataclass(frozen=True)
 class Split:
     """Who may see what."""
 
@@ -196,6 +205,7 @@ class Split:
     half_b: np.ndarray  # [Rv] bool: validation queries for blend, fusion, ranker; the others stop the stages
     stop_b: np.ndarray  # [Rv] bool: the tenth of half B that stops blend, fusion and ranker
     test: Queries
+    cold: Cold | None = None  # what was held out; validation and test are then asked of the other items
 
 
 @dataclass(frozen=True)

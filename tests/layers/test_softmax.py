@@ -92,22 +92,31 @@ def test_a_hit_of_one_row_stays_a_negative_of_another():
 
 
 def test_partition_is_unbiased_whatever_the_sampler():
-    log_share = np.log(np.array([0.0, 0.0, 9, 5, 1, 1, 2, 3, 1]) / 22 + 1e-30).astype(np.float32)
+    sampler = softmax.Sampler(np.array([0.0, 0.0, 9, 5, 1, 1, 2, 3, 1]))
     tf.random.set_seed(3)
     wanted = targets((0, 3, 1.0), (1, 4, 1.0), (2, 8, 1.0))
     full = float(softmax.full_softmax(QUERIES, tf.constant(TABLE), wanted))
-    items, log_expected = softmax.draw(tf.constant(log_share), tf.random.uniform((20_000,)))
+    items, log_expected = sampler(tf.random.uniform((20_000,)))
     got = float(sampled(items.numpy(), log_expected.numpy(), wanted))
     assert abs(got - full) < 0.02 * full
 
 
 def test_drawn_items_follow_their_shares():
-    share = np.array([0.5, 0.5, 0.1, 0.2, 0.7], np.float32)  # rows 0 and 1 are ignored
+    share = np.array([5, 5, 1, 2, 0, 7])  # rows 0 and 1 are ignored; an item without a share is never drawn
     tf.random.set_seed(1)
-    items, log_expected = softmax.draw(tf.math.log(share), tf.random.uniform((20_000,)))
-    counts = np.bincount(items, minlength=5) / 20_000
-    np.testing.assert_allclose(counts, [0, 0, 0.1, 0.2, 0.7], atol=0.015)
-    np.testing.assert_allclose(np.exp(log_expected), 20_000 * share[items.numpy()], rtol=1e-4)
+    items, log_expected = softmax.Sampler(share)(tf.random.uniform((20_000,)))
+    counts = np.bincount(items, minlength=6) / 20_000
+    np.testing.assert_allclose(counts, [0, 0, 0.1, 0.2, 0, 0.7], atol=1e-4)
+    np.testing.assert_allclose(np.exp(log_expected), 2_000 * share[items.numpy()], rtol=1e-4)
+
+
+def test_draws_of_a_few_are_unbiased_and_a_million_items_are_told_apart():
+    tf.random.set_seed(2)
+    sampler = softmax.Sampler(np.array([0, 0, 1, 2, 7]))
+    counts = sum(np.bincount(sampler(tf.random.uniform((3,)))[0], minlength=5) for _ in range(300)) / 900
+    np.testing.assert_allclose(counts, [0, 0, 0.1, 0.2, 0.7], atol=0.04)
+    items, _ = softmax.Sampler(np.ones(1_000_002))(tf.random.uniform((50_000,)))
+    assert len(np.unique(items)) > 49_000
 
 
 def test_xla_gives_the_same_loss():

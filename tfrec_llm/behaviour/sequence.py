@@ -14,7 +14,10 @@ from tfrec_llm.config import setting
 from tfrec_llm.layers import softmax, steps
 from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.noise import QUIET, Noise
+from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.types import BehaviourSignals, History
+
+_NEVER = -3e4  # bias in training of an item that training never saw; half precision holds it
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class SequenceModel(tf.keras.Model):
         self.num_sampled, self.seed, self.fixed_steps = num_sampled, seed, fixed_steps
         share = (popularity + 1.0) / np.sum(popularity + 1.0)
         self._log_share = np.log(share).astype(np.float32)
+        self._seen = seen_items(popularity)
+        self._sampler = softmax.Sampler((popularity + 1.0) * self._seen)
         self.inputs_layer = EventInputs(
             num_events + 2,
             settings.side_dim,
@@ -169,16 +174,16 @@ class SequenceModel(tf.keras.Model):
     def _item_loss(self, flat, item_table, targets, noise):
         queries = self.to_query(flat)
         queries = self._with_bias(queries, tf.ones(tf.shape(queries)[:1], queries.dtype))
-        bias = tf.cast(self.bias, queries.dtype)
         if item_table is not None:
-            table = self._with_bias(tf.cast(item_table, queries.dtype), bias)
+            bias = tf.where(self._seen, self.bias, _NEVER)  # what nobody had yet is no wrong answer
+            table = self._with_bias(tf.cast(item_table, queries.dtype), tf.cast(bias, queries.dtype))
             return softmax.full_softmax(queries, table, targets)
         uniform = noise.uniform((self.num_sampled,), 302)
-        sample, log_expected = softmax.draw(tf.constant(self._log_share), uniform)
+        sample, log_expected = self._sampler(uniform)
 
         def vectors(items):
             looked_up = tf.cast(self.table(items, noise.training, noise), queries.dtype)
-            return self._with_bias(looked_up, tf.gather(bias, items))
+            return self._with_bias(looked_up, tf.cast(tf.gather(self.bias, items), queries.dtype))
 
         return softmax.sampled_softmax(queries, vectors(targets.item), vectors(sample), sample, log_expected, targets)
 

@@ -12,7 +12,11 @@ from tfrec_llm.behaviour.models import MODELS
 from tfrec_llm.behaviour.pace import Pace
 from tfrec_llm.behaviour.sequence import SequenceModel
 from tfrec_llm.config import Config, choose
+from tfrec_llm.data.content import content_features
+from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.data.pipeline import sequence_passes
+from tfrec_llm.layers import unseen
+from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.training import (
     Compute,
     Stage,
@@ -43,6 +47,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     """
     settings = config.behaviour
     own, builder = choose(MODELS, settings.model, "behaviour.model")
+    counts = training_counts(dataset)
     passes = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
     strategy = make_strategy(config.train)
     with strategy.scope():
@@ -51,11 +56,12 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
         model = builder(own, config, dataset, items, fixed_steps=compute.jit_compile)
-        model.compile(optimizer=tf.keras.optimizers.Adam(pace), jit_compile=compute.jit_compile)
+        unseen.start_at_zero(model.table.ids, counts)
+        model.compile(optimizer=make_adam(pace, len(counts), config.train), jit_compile=compute.jit_compile)
         return model
 
     label = f"behaviour {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, _commonest(passes(0)), config.train, stage=label)
+    compute = choose_compute(build, _commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
     with precision(compute), strategy.scope():
         model = build(compute)
     history = fit(
@@ -69,6 +75,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         weight_average=settings.weight_average,
         seed=config.seed,
     )
+    unseen.fill_in(model.table.ids, model.bias, content_features(dataset.catalogue, _text(items)), counts)
     save_weights(model, stage.folder / WEIGHTS)
     _project(model, dataset, stage)
     return _best_pass(history, min(MAX_ROWS, int((~dataset.split.half_b).sum())))
@@ -103,6 +110,10 @@ def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[st
     best = max(history, key=lambda entry: entry["ndcg@10"])
     entry = {"ci95": None, "over": "users", "n": count, "split": "validation"}
     return {f"behaviour.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+
+
+def _text(items: ItemVectors | None) -> Any:
+    return None if items is None else items.text
 
 
 def _commonest(batches: tf.data.Dataset) -> Any:

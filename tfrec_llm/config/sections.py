@@ -24,6 +24,12 @@ class Data:
     min_item_count: int = setting(5, "items with fewer events are dropped", low=1)
     min_user_count: int = setting(3, "last_item: users with fewer events are only trained on, never asked", low=1)
     max_users: int = setting(0, "keep so many users, chosen by a hash of the id; 0 keeps all", low=0)
+    held_out_items: float = setting(
+        0.0, "share of items, chosen by a hash of the id, that no training sees: they are judged apart", low=0, high=0.9
+    )
+    train_users: float = setting(
+        1.0, "share of users, chosen by a hash of the id, that are learnt from; the test asks all", low=1e-4, high=1
+    )
     shuffle_ties: bool = setting(False, "break ties in time by the seed instead of the file's order")
     utterances_share: float = setting(0.5, "share of half B's training rows that carry an utterance", low=0, high=1)
     interactions: str = setting("", "files: path to CSV or Parquet of interactions")
@@ -52,6 +58,12 @@ class Train:
     )
     refit: bool = setting(False, "train on the validation items too, as a row of its own")
     threads: int = setting(0, "intra-op threads; 0 = number of cores", low=0)
+    lazy_rows: int = setting(
+        100_000, "tables of items with more rows are updated only where a step touched them (lazy Adam)", low=1
+    )
+    init_from: str = setting(
+        "", "a finished run whose weights are the start, item tables excepted: text heads, behaviour, towers"
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tfrec_llm.config import ConfigError, Data
 from tfrec_llm.data import complete_journey, files, movielens_1m, movielens_100k, synthetic
 from tfrec_llm.data.domains import load_domain
 from tfrec_llm.data.filters import drop_duplicates, frequent_items, refuse_too_small, sample_users
+from tfrec_llm.data.held_out import hold_out
 from tfrec_llm.data.protocol import describe_protocol
 from tfrec_llm.data.raw import RawData
 from tfrec_llm.data.split import DAY, find_visits, first_basket, last_item
@@ -72,6 +73,7 @@ def assemble(raw: RawData, domain: Domain, settings: Data, seed: int) -> Dataset
     interactions = keep_rows(everything, everything.item != UNKNOWN)
     split = _split(everything, interactions, periods, settings.min_user_count)
     catalogue = make_catalogue(raw.items, item_ids)
+    split = hold_out(split, interactions, catalogue, settings)
     if raw.value_is_price:
         catalogue = _with_prices(catalogue, interactions, split)
     protocol = describe_protocol(settings, domain, interactions, catalogue, split)

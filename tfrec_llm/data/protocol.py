@@ -29,11 +29,18 @@ def describe_protocol(
         "users": len(interactions.user_ids),
         "interactions": len(interactions.user),
         "split": f"{settings.protocol}: {asked}; items with at least {settings.min_item_count} events",
-        "trained_on": trained,
+        "trained_on": trained + _held_out(settings),
         "candidates": "all items" if domain.repeat else "all items but those in the user's history",
         "ties": "shuffled by the seed" if settings.shuffle_ties else "in the file's order",
         "sha256": hash_protocol(interactions, catalogue, split),
     }
+
+
+def _held_out(settings: Data) -> str:
+    """What else is not trained on, if anything."""
+    items = f", without {settings.held_out_items:.0%} of the items" if settings.held_out_items else ""
+    users = f", of {settings.train_users:.0%} of the users" if settings.train_users < 1 else ""
+    return users + items
 
 
 def hash_protocol(interactions: Interactions, catalogue: Catalogue, split: Split) -> str:
@@ -43,7 +50,8 @@ def hash_protocol(interactions: Interactions, catalogue: Catalogue, split: Split
         digest.update(json.dumps(ids.tolist(), ensure_ascii=False).encode())
     for array in (*_events(interactions), split.train, *_asked(split.validation), split.half_b, split.stop_b):
         digest.update(np.ascontiguousarray(array).tobytes())
-    for array in _asked(split.test):
+    cold = () if split.cold is None else (split.cold.items, *_asked(split.cold.validation), *_asked(split.cold.test))
+    for array in (*_asked(split.test), *cold):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.data.protocol import check_dataset
-from tfrec_llm.types import Catalogue, Dataset, Domain, Interactions, Queries, Split
+from tfrec_llm.types import Catalogue, Cold, Dataset, Domain, Interactions, Queries, Split
 
 _EVENTS = ("user", "item", "time", "event", "value")
 
@@ -47,6 +47,10 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     arrays = {"train": split.train, "half_b": split.half_b, "stop_b": split.stop_b}
     for part in ("validation", "test"):
         arrays |= {f"{part}.{name}": value for name, value in vars(getattr(split, part)).items()}
+    if split.cold is not None:
+        arrays["cold.items"] = split.cold.items
+        for part in ("validation", "test"):
+            arrays |= {f"cold.{part}.{name}": value for name, value in vars(getattr(split.cold, part)).items()}
     np.savez_compressed(folder / "split.npz", **arrays)
 
 
@@ -88,9 +92,16 @@ def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
             half_b=split["half_b"],
             stop_b=split["stop_b"],
             test=_queries(split, "test"),
+            cold=_cold(split),
         ),
         protocol=facts["protocol"],
     )
+
+
+def _cold(arrays: Mapping[str, np.ndarray]) -> Cold | None:
+    if "cold.items" not in arrays:
+        return None
+    return Cold(arrays["cold.items"], _queries(arrays, "cold.validation"), _queries(arrays, "cold.test"))
 
 
 def _queries(arrays: Mapping[str, np.ndarray], part: str) -> Queries:

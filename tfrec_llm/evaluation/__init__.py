@@ -1,6 +1,9 @@
 """Judges: the protocol, baselines without training code of ours, intervals, and the report that programs read."""
 
 from tfrec_llm.evaluation.baselines import BASELINES, Builder
+from tfrec_llm.evaluation.cold import BASELINES as COLD_BASELINES
+from tfrec_llm.evaluation.cold import cold_figures
+from tfrec_llm.evaluation.cold import shares as cold_shares
 from tfrec_llm.evaluation.figures import figures
 from tfrec_llm.evaluation.gains import gain_key, gains, verdict
 from tfrec_llm.evaluation.intervals import Comparison, Figure, paired_bootstrap, summarise, summarise_all
@@ -15,6 +18,7 @@ from tfrec_llm.evaluation.table import format_table, print_table
 
 __all__ = [
     "BASELINES",
+    "COLD_BASELINES",
     "Builder",
     "Comparison",
     "Entry",
@@ -25,6 +29,8 @@ __all__ = [
     "Segment",
     "Usage",
     "best",
+    "cold_figures",
+    "cold_shares",
     "entry",
     "figures",
     "format_table",

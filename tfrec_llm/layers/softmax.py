@@ -6,6 +6,7 @@ Rows 0 and 1 of an item table never take part.
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.types import FIRST_ITEM
@@ -99,21 +100,33 @@ def sampled_softmax(queries, target_vectors, sample_vectors, sample, log_expecte
     return tf.math.divide_no_nan(loss, tf.reduce_sum(weights))
 
 
-def draw(log_probability, uniform):
-    """Items drawn with replacement, for `sampled_softmax`.
+class Sampler:
+    """Draws items with replacement, for `sampled_softmax`; a draw costs the logarithm of the number of items.
 
     Args:
-      log_probability: [N+2] float32 logarithm of each item's probability; rows 0 and 1 are ignored.
-      uniform: [S] numbers in [0, 1), the randomness.
-
-    Returns:
-      ([S] int32 item indices, [S] float32 logarithm of the expected count of each).
+      share: [N+2] how often each item is drawn, in any unit; rows 0 and 1 are ignored.
     """
-    edges = tf.cumsum(tf.exp(log_probability[FIRST_ITEM:]))
-    drawn = tf.searchsorted(edges / edges[-1], uniform, side="right")
-    sample = tf.minimum(drawn, tf.shape(edges)[0] - 1) + FIRST_ITEM
-    per_share = tf.cast(tf.size(uniform), tf.float32) / edges[-1]
-    return sample, tf.gather(log_probability, sample) + tf.math.log(per_share)
+
+    def __init__(self, share: np.ndarray):
+        share = np.asarray(share, np.float64)[FIRST_ITEM:]
+        total = share.sum()
+        self._edges = tf.constant(np.cumsum(share) / total)  # float64: float32 cannot tell a million items apart
+        self._log_share = tf.constant(np.log(np.maximum(share / total, 1e-30)), tf.float32)
+
+    def __call__(self, uniform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One draw from each of S equal parts of the items' shares, which leaves the expected counts as they are.
+
+        Args:
+          uniform: [S] numbers in [0, 1), the randomness.
+
+        Returns:
+          ([S] int32 item indices, [S] float32 logarithm of the expected count of each).
+        """
+        size = tf.shape(uniform)[0]
+        place = tf.cast(tf.range(size), tf.float64) + tf.cast(uniform, tf.float64)
+        drawn = tf.searchsorted(self._edges, place / tf.cast(size, tf.float64), side="right")
+        drawn = tf.minimum(drawn, self._edges.shape[0] - 1)
+        return drawn + FIRST_ITEM, tf.gather(self._log_share, drawn) + tf.math.log(tf.cast(size, tf.float32))
 
 
 def row_weights(targets: Targets, num_rows) -> tf.Tensor:

@@ -91,7 +91,7 @@ class CandidateSource(tf.Module):
         source = cls(widths, num_rows, domain.step == "basket", domain.repeat, count)
         if count:
             source.past.take(neighbours)
-        counts = catalogue_facts.training_counts(dataset)
+        counts, given = catalogue_facts.training_counts(dataset), tables.get("text")
         if "text" in tables:
             told = np.any(tables["text"] != 0, axis=1)  # items without a text stay at zero
             centre = tables["text"][told].mean(axis=0) if told.any() else np.zeros(widths["text"])
@@ -100,7 +100,7 @@ class CandidateSource(tf.Module):
             source.language_axes.assign(axes)
             meant = tables["text"] - centre
             tables["text"] = np.where(told[:, None], _unit(meant - meant @ axes.T @ axes), 0.0)
-        index = np.column_stack([*tables.values(), catalogue_facts.smoothed_log(counts)])
+        index = np.column_stack([*tables.values(), catalogue_facts.expected_popularity(dataset, counts, given)])
         index[:FIRST_ITEM] = 0
         source.index.assign(index)
         source.facts.assign(catalogue_facts.item_facts(dataset, tables, counts))

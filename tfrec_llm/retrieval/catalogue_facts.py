@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfrec_llm.data.content import content_features
+from tfrec_llm.layers.unseen import foresee, seen_items
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain
 
 CONTENT_DIM = 8
@@ -44,6 +46,20 @@ def smoothed_log(counts: np.ndarray) -> np.ndarray:
     """log(count + 1/2), centred over the items: [N+2] float32, rows 0 and 1 zero."""
     log = np.log(counts + 0.5)
     return _only_items(log - log[FIRST_ITEM:].mean()).astype(np.float32)
+
+
+def expected_popularity(dataset: Dataset, counts: np.ndarray, text: np.ndarray | None) -> np.ndarray:
+    """`smoothed_log` of the items trained on; of the others what their content foretells: [N+2] float32.
+
+    Args:
+      dataset: catalogue.
+      counts: [N+2] training events.
+      text: [N+2, D] text vectors, or None.
+    """
+    log = smoothed_log(counts)
+    if seen_items(counts)[FIRST_ITEM:].all():
+        return log
+    return foresee(log[:, np.newaxis], content_features(dataset.catalogue, text), counts)[:, 0]
 
 
 def item_facts(dataset: Dataset, tables: Mapping[str, np.ndarray], counts: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.types import FIRST_ITEM, Dataset, History, Tensor
+from tfrec_llm.data.incidence import training_counts
+from tfrec_llm.layers.unseen import seen_items
+from tfrec_llm.types import Dataset, History, Tensor
 
 
 class Pairs(NamedTuple):
@@ -18,7 +20,7 @@ class Pairs(NamedTuple):
 
     history: History  # [S, T] events of each window, targets included: prefixes are cut by step
     target: Tensor  # [S, P] int32 positions in T of the targets, -1 padding
-    negative: Tensor  # [S, U/S] int32 item indices drawn uniformly, more candidates for all
+    negative: Tensor  # [S, U/S] int32 indices of items that were trained on, drawn uniformly, more candidates for all
 
 
 class Windows(NamedTuple):
@@ -73,11 +75,13 @@ def pair_passes(
     batch = max(1, min(round(batch_size / pairs_each), len(windows.begin)))
     columns = (events.item[keep].astype(np.int32), events.event[keep].astype(np.int32), events.time[keep])
     columns = tuple(tf.constant(column) for column in columns)
-    num_rows, drawn = len(dataset.catalogue.item_ids), [batch, -(-negatives // batch)]
+    drawn = [batch, -(-negatives // batch)]
+    known = tf.constant(np.flatnonzero(seen_items(training_counts(dataset))), tf.int32)  # no other is a wrong answer
 
     def cut(windows: Windows, draw: Tensor) -> Pairs:
         history, target = cut_windows(columns, windows, targets, context)
-        return Pairs(history, target, tf.random.stateless_uniform(drawn, draw, FIRST_ITEM, num_rows, tf.int32))
+        place = tf.random.stateless_uniform(drawn, draw, 0, known.shape[0], tf.int32)
+        return Pairs(history, target, tf.gather(known, place))
 
     def one_pass(index: int) -> tf.data.Dataset:
         generator = np.random.default_rng([seed, index])

@@ -10,9 +10,12 @@ import tensorflow as tf
 
 from tfrec_llm import metrics
 from tfrec_llm.config import Config, choose
+from tfrec_llm.data.content import content_features
 from tfrec_llm.data.history import histories
+from tfrec_llm.layers import unseen
+from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.layers.top_k import exact_top_k
-from tfrec_llm.retrieval.catalogue_facts import shown_items
+from tfrec_llm.retrieval.catalogue_facts import shown_items, training_counts
 from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import (
@@ -48,7 +51,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     Returns:
       metrics.json entries: the best pass on half A (which chose it, so they flatter a little).
     """
-    begin, settings = time.monotonic(), config.retrieval
+    begin, settings, counts = time.monotonic(), config.retrieval, training_counts(dataset)
     own, builder = choose(MODELS, settings.model, "retrieval.model")
     passes = pair_passes(
         dataset, targets=own.targets, context=own.context, batch_size=settings.batch_size, negatives=own.negatives,
@@ -59,11 +62,13 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         tf.keras.utils.set_random_seed(config.seed)
         model = builder(own, dataset, items, settings.batch_size)
         model(_empty_history())
-        model.compile(tf.keras.optimizers.Adam(settings.learning_rate), jit_compile=compute.jit_compile)
+        unseen.start_at_zero(model.items.ids, counts)
+        optimizer = make_adam(settings.learning_rate, len(counts), config.train)
+        model.compile(optimizer, jit_compile=compute.jit_compile)
         return model
 
     label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, next(iter(passes(0))), config.train, stage=label)
+    compute = choose_compute(build, next(iter(passes(0))), for_rows(len(counts), config.train), stage=label)
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
@@ -83,6 +88,8 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         seed=config.seed,
     )
     _log.info("%s: %d passes, %.0f s in all", stage.name, len(history), time.monotonic() - begin)
+    content = content_features(dataset.catalogue, None if items is None else items.text)
+    unseen.fill_in(model.items.ids, model.popularity, content, counts)
     save_weights(model, stage.folder / WEIGHTS)
     titles = dataset.catalogue.titles[FIRST_ITEM:]
     write_projector(stage.logs, "candidates", model.item_table().numpy()[FIRST_ITEM:], list(titles))

@@ -14,7 +14,9 @@ import tensorflow_recommenders as tfrs
 from tfrec_llm.config import setting
 from tfrec_llm.layers.history_encoder import HistoryEncoder
 from tfrec_llm.layers.item_table import ItemTable
+from tfrec_llm.layers.lazy_adam import LazyAdam
 from tfrec_llm.layers.steps import step_count, step_index
+from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
 from tfrec_llm.retrieval.pairs import Pairs
 from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors
@@ -128,12 +130,13 @@ class TwoTowers(tfrs.models.Model):
         return losses / tf.maximum(tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)
 
     def train_step(self, inputs: Pairs) -> dict[str, tf.Tensor]:
-        """TFRS' step with dense gradients: Keras' Adam touches all rows anyway, and XLA cannot merge sparse ones."""
+        """TFRS' step; its gradients are dense, since Adam touches all rows anyway, unless the optimizer is lazy."""
         with tf.GradientTape() as tape:
             loss = self.compute_loss(inputs, training=True)
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero")
-        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        self.optimizer.apply_gradients(zip(dense, self.trainable_variables, strict=True))
+        if not isinstance(self.optimizer, LazyAdam):
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # XLA cannot merge sparse ones
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return {"loss": loss}
 
     def _vectors(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -175,7 +178,7 @@ def sampling_probability(counts: np.ndarray, batch_size: int, negatives: int) ->
     Returns:
       [N+2] float32 in (0, 1].
     """
-    uniform = 1.0 / max(len(counts) - FIRST_ITEM, 1)
+    uniform = 1.0 / max(int(seen_items(counts).sum()), 1)
     expected = batch_size * counts / max(counts.sum(), 1.0) + negatives * uniform  # [N+2]
     return np.clip(expected / max(expected.max(), 1e-12), 1e-6, 1.0).astype(np.float32)
 
