@@ -10,7 +10,7 @@ import tomli_w
 
 from pipelines.checks import check
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
-from tfrec_llm.config import Config, to_table
+from tfrec_llm.config import Config, ConfigError, to_table
 from tfrec_llm.data import archives, sources
 from tfrec_llm.serving import questions
 from tfrec_llm.serving import rows as logged
@@ -37,6 +37,9 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
     if again != "all" and again not in ORDER:
         raise ValueError(f"STAGE: expected all or one of {', '.join(ORDER)}, got {again!r}.")
     check(config)
+    if config.train.init_from and Path(config.train.init_from).resolve() == run.resolve():
+        raise ConfigError(f"train.init_from: expected another run than {run} itself; name the one to start from.")
+    training.find_origin(config.train)  # a bad one is refused before anything is fetched or written
     training.set_threads(config.train)
     files.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
     sources.fetch_all(archives.names_for(config))
@@ -77,9 +80,11 @@ def _add_up(report: Path, stage: str) -> None:
             evaluation.merge_report(report, {f"{measure}.{stage}": entry})
 
 
-def _inputs(config: Config, *sections: str, **more: Any) -> dict[str, Any]:
-    """What a stage depends on: the seed, sections of the config, and finished stages before it."""
-    return {"seed": config.seed} | {name: to_table(getattr(config, name)) for name in sections} | more
+def _inputs(config: Config, *sections: str, start: str = "", **more: Any) -> dict[str, Any]:
+    """What a stage depends on: the seed, sections of the config, finished stages before it, where its weights start."""
+    origin = training.find_origin(config.train) if start else None
+    started = {} if origin is None else {"start": origin.fingerprints[start]}
+    return {"seed": config.seed} | {name: to_table(getattr(config, name)) for name in sections} | started | more
 
 
 def prepare(config: Config, run: Path, force: bool) -> None:
@@ -110,7 +115,7 @@ def train_text(config: Config, run: Path, force: bool) -> None:
         return text.train(config, load_dataset(run), stage)
 
     before = training.stage_fingerprint(run, "data")
-    _stage(run, "text", _inputs(config, "text", "train", data=before), build, force)
+    _stage(run, "text", _inputs(config, "text", "train", start="text", data=before), build, force)
 
 
 def train_behaviour(config: Config, run: Path, force: bool) -> None:
@@ -141,7 +146,7 @@ def _train_behaviour(config: Config, run: Path, stage: str, key: str, force: boo
         return {key + name.removeprefix("behaviour"): entry for name, entry in metrics.items()}
 
     before = training.stage_fingerprint(run, "text")
-    _stage(run, stage, _inputs(config, "behaviour", "train", text=before), build, force)
+    _stage(run, stage, _inputs(config, "behaviour", "train", start="behaviour", text=before), build, force)
 
 
 def train_retrieval(config: Config, run: Path, force: bool) -> None:
@@ -154,7 +159,8 @@ def train_retrieval(config: Config, run: Path, force: bool) -> None:
         return retrieval.train_item_item(config, load_dataset(run), stage) if config.retrieval.item_item else {}
 
     before, data_mark = (training.stage_fingerprint(run, name) for name in ("text", "data"))
-    made = _stage(run, "retrieval/towers", _inputs(config, "retrieval", "train", text=before), towers, force)
+    inputs = _inputs(config, "retrieval", "train", start="retrieval/towers", text=before)
+    made = _stage(run, "retrieval/towers", inputs, towers, force)
     _stage(run, "retrieval/item_item", _inputs(config, "retrieval", "export", data=data_mark), neighbours, force)
     before = training.stage_fingerprint(run, "behaviour")
     inputs = _inputs(config, "retrieval", "export", "evaluate", towers=made, behaviour=before, share=_share(config))

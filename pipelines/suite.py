@@ -160,7 +160,8 @@ def run_cell(cell: Cell) -> None:
     Args:
       cell: of `all_cells`.
     """
-    start, run, upto = time.monotonic(), RUNS / cell.suite / cell.name, load_suite(cell.suite).upto
+    start, run, upto = time.monotonic(), _folder(cell), load_suite(cell.suite).upto
+    _make_origin(cell)
     last, judge = JUDGES.get(upto, (upto, None))
     stages.run_stages(cell.config, run, upto=last)
     if judge is not None:
@@ -178,6 +179,22 @@ def run_cell(cell: Cell) -> None:
     kept(cell).parent.mkdir(parents=True, exist_ok=True)
     files.write_json(kept(cell), {**report, "about": about, "settings": _plain(cell.config)})
     log.info("suite %s: %s took %.0f s, kept as %s", cell.suite, cell.name, about["seconds"], kept(cell))
+
+
+def _folder(cell: Cell) -> Path:
+    return RUNS / cell.suite / cell.name
+
+
+def _make_origin(cell: Cell) -> None:
+    """Trains the cell whose run this one starts from (`train.init_from`), where its run folder is not there any more.
+
+    A suite lists that cell first, so that it has been made, unless only its figures came with the repository.
+    """
+    named = {_folder(other).resolve(): other for other in all_cells(cell.suite)}
+    origin = named.get((ROOT / cell.config.train.init_from).resolve())
+    if origin is not None and not (_folder(origin) / "retrieval").is_dir():
+        log.info("suite %s: %s first, from which %s starts", cell.suite, origin.name, cell.name)
+        stages.run_stages(origin.config, _folder(origin), upto="retrieval")
 
 
 def kept_cells(name: str) -> dict[str, list[dict[str, Any]]]:

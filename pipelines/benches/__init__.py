@@ -5,5 +5,6 @@ from typing import Any
 
 from pipelines.benches.encoding import encode
 from pipelines.benches.rounds import Settings
+from pipelines.benches.steps import step
 
-BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]] = {"encode": encode}
+BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]] = {"encode": encode, "step": step}

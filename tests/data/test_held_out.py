@@ -45,10 +45,8 @@ def test_every_question_is_asked_once_here_or_there(plain, cold):
         before, here, there = (getattr(s, part) for s in (plain.split, cold.split, cold.split.cold))
         assert not held[here.relevant].any()
         assert held[there.relevant].all()
-        got = sorted(
-            zip(np.r_[here.user, there.user], np.r_[here.end, there.end], np.r_[here.relevant, there.relevant])
-        )
-        assert got == sorted(zip(before.user, before.end, before.relevant, strict=True))
+        asked = [sorted(zip(q.user, q.end, q.relevant, strict=True)) for q in (before, here, there)]
+        assert sorted(asked[1] + asked[2]) == asked[0]
     assert len(cold.split.half_b) == len(cold.split.stop_b) == len(cold.split.validation.user)
     kept = ~held[plain.split.validation.relevant]
     np.testing.assert_array_equal(cold.split.half_b, plain.split.half_b[kept])

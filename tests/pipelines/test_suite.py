@@ -98,6 +98,22 @@ def test_several_cells_are_made_apart_and_one_that_fails_does_not_stop_the_other
     assert "plain-1 failed" in caplog.text
 
 
+def test_a_cell_that_starts_from_another_makes_that_first(tiny, monkeypatch):
+    monkeypatch.setattr(suite, "ROOT", tiny)
+    toml = tiny / "SUITES" / "tiny.toml"
+    toml.write_text(TINY + 'started.train.init_from = "RUNS/tiny/plain-1"\n')
+    made = []
+    monkeypatch.setattr(suite.stages, "run_stages", lambda config, run, upto: made.append((run.name, upto)))
+    cells = {cell.name: cell for cell in suite.all_cells("tiny")}
+    suite._make_origin(cells["linear-1"])
+    assert made == []
+    suite._make_origin(cells["started-2"])
+    assert made == [("plain-1", "retrieval")]
+    (tiny / "RUNS" / "tiny" / "plain-1" / "retrieval").mkdir(parents=True)
+    suite._make_origin(cells["started-1"])
+    assert len(made) == 1
+
+
 def test_unknown_suites_cells_and_settings_are_refused(tiny):
     with pytest.raises(ConfigError, match="expected one of tiny, got 'no'"):
         suite.load_suite("no")

@@ -19,8 +19,10 @@ from tfrec_llm.layers import unseen
 from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.training import (
     Compute,
+    Origin,
     Stage,
     choose_compute,
+    find_origin,
     fit,
     load_weights,
     make_strategy,
@@ -31,6 +33,8 @@ from tfrec_llm.training import (
 from tfrec_llm.types import FIRST_ITEM, Dataset, ItemVectors
 
 WEIGHTS = "weights.npz"
+OF_ITEMS, OF_TEXT = ("table/ids", "table/text", "bias"), "table/projection"  # variables that belong to one catalogue
+OF_EVENTS = ("inputs_layer/event", "to_event")
 
 
 def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage) -> dict[str, dict[str, Any]]:
@@ -64,6 +68,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     compute = choose_compute(build, _commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
     with precision(compute), strategy.scope():
         model = build(compute)
+        _start_from(find_origin(config.train), model, config, dataset)
     history = fit(
         model,
         passes,
@@ -110,6 +115,16 @@ def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[st
     best = max(history, key=lambda entry: entry["ndcg@10"])
     entry = {"ci95": None, "over": "users", "n": count, "split": "validation"}
     return {f"behaviour.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+
+
+def _start_from(origin: Origin | None, model: SequenceModel, config: Config, dataset: Dataset) -> None:
+    """Takes the weights of another run that mean the same here."""
+    if origin is None:
+        return
+    own = [*OF_ITEMS, *(() if origin.same_events(dataset.domain.events) else OF_EVENTS)]
+    own += [] if origin.same_encoder(config) else [OF_TEXT]
+    own += [] if origin.behaviour_model == config.behaviour.model.name else ["body"]
+    origin.carry(model, f"behaviour/{WEIGHTS}", own, "behaviour")
 
 
 def _text(items: ItemVectors | None) -> Any:

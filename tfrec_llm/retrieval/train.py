@@ -20,8 +20,10 @@ from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import (
     Compute,
+    Origin,
     Stage,
     choose_compute,
+    find_origin,
     fit,
     load_weights,
     make_strategy,
@@ -33,6 +35,8 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors, Queries
 
 MODELS = {"two_towers": (TwoTowersSettings, TwoTowers)}
 WEIGHTS = "towers.npz"
+OF_ITEMS, OF_TEXT = ("items/ids", "items/text", "popularity", "_sampled"), "items/projection"  # of one catalogue
+OF_EVENTS = ("encoder/_event",)
 MONITOR = "ndcg@100"  # of the figures of `judge`: in the first hundred at all, and how high
 _JUDGED = 4096  # half A queries that a pass is judged on at most
 _BATCH = 256
@@ -71,6 +75,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     compute = choose_compute(build, next(iter(passes(0))), for_rows(len(counts), config.train), stage=label)
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
+        _start_from(find_origin(config.train), model, config, dataset)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
 
     def on_half_a() -> dict[str, float]:
@@ -94,6 +99,15 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     titles = dataset.catalogue.titles[FIRST_ITEM:]
     write_projector(stage.logs, "candidates", model.item_table().numpy()[FIRST_ITEM:], list(titles))
     return _best_pass(history, len(half_a))
+
+
+def _start_from(origin: Origin | None, model: TwoTowers, config: Config, dataset: Dataset) -> None:
+    """Takes the weights of another run that mean the same here."""
+    if origin is None:
+        return
+    own = [*OF_ITEMS, *(() if origin.same_events(dataset.domain.events) else OF_EVENTS)]
+    own += [] if origin.same_encoder(config) else [OF_TEXT]
+    origin.carry(model, f"retrieval/towers/{WEIGHTS}", own, "retrieval")
 
 
 def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[str, Any]]:

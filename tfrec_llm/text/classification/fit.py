@@ -71,6 +71,7 @@ def fit_head(task: Task, embeddings: np.ndarray, config: Config, stage: Stage, s
         stage="text head",
     )
     model = _model(task, embeddings, config, compute)
+    _start_from(training.find_origin(config.train), model.head, task, config)
 
     def validate() -> dict[str, float]:
         logits = model.head(tf.constant(embeddings[held])).numpy()
@@ -111,6 +112,12 @@ def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute)
     head = Head(embeddings.shape[1], size, text.hidden, text.dropout, task.multi_label, config.seed)
     head.standardise(embeddings[task.split == "train"])
     return HeadModel(head, text.learning_rate, compute.jit_compile, text.regularise, config.seed)
+
+
+def _start_from(origin: training.Origin | None, head: Head, task: Task, config: Config) -> None:
+    """Takes the head of another run that reads the same vectors and has the same labels."""
+    if origin is not None and origin.same_encoder(config) and origin.labels(task.name) == list(task.labels):
+        origin.carry(head, f"text/heads/{task.name}.npz", ("temperature", "threshold"), f"text head {task.name}")
 
 
 def _batches(
