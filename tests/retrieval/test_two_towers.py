@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec_llm.config import Train
+from tfrec_llm.layers.lazy_adam import make_adam
 from tfrec_llm.retrieval.pairs import Pairs, pair_passes
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings, sampling_probability
 from tfrec_llm.training import Compute, precision
@@ -72,6 +74,29 @@ def test_xla_gives_the_same_loss_and_step(world, batch_size):
         tables.append(model.item_table().numpy())
     np.testing.assert_allclose(*losses, rtol=1e-4)
     np.testing.assert_allclose(*tables, atol=1e-3)
+
+
+def test_a_lazy_step_moves_the_rows_it_looked_up(world):
+    dataset = world(items=200).dataset
+    model, batch = towers(dataset), one_batch(dataset, batch_size=4, negatives=4)
+    model.compile(make_adam(1e-2, 202, Train(lazy_rows=10)))
+    before = model.items.ids.numpy(), model.popularity.numpy()
+    model.train_step(batch)
+    asked = np.unique(np.concatenate([batch.history.item.numpy().ravel(), batch.negative.numpy().ravel()]))
+    moved = (model.items.ids.numpy() != before[0]).any(axis=1), model.popularity.numpy() != before[1]
+    for rows in moved:
+        assert rows.any()
+        assert set(np.flatnonzero(rows)) <= set(asked)
+
+
+def test_items_that_training_never_saw_are_no_negatives(world):
+    dataset = world(items=60, users=30).dataset
+    keep = dataset.split.train & (dataset.interactions.item < 30)
+    fewer = dataclasses.replace(dataset, split=dataclasses.replace(dataset.split, train=keep))
+    drawn = np.concatenate([b.negative.numpy().ravel() for b in pair_passes(
+        fewer, targets=4, context=6, batch_size=40, negatives=64, seed=5)(0)])  # fmt: skip
+    assert set(drawn) <= set(dataset.interactions.item[keep])
+    np.testing.assert_allclose(sampling_probability(np.array([0, 0, 3.0, 1.0, 0.0]), 10, 4)[2:4], [1.0, 4.5 / 9.5])
 
 
 def test_mixed_precision_gives_float32_and_nearly_the_same_loss(world):

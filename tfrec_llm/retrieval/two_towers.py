@@ -134,7 +134,7 @@ class TwoTowers(tfrs.models.Model):
         with tf.GradientTape() as tape:
             loss = self.compute_loss(inputs, training=True)
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero")
-        if not isinstance(self.optimizer, LazyAdam):
+        if not isinstance(getattr(self.optimizer, "inner_optimizer", self.optimizer), LazyAdam):
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # XLA cannot merge sparse ones
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return {"loss": loss}
