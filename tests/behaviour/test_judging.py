@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.behaviour.worlds import dataset_of
+from tfrec_llm.behaviour import judging
 from tfrec_llm.behaviour.judging import judge, ranker
 from tfrec_llm.types import BehaviourSignals
 
@@ -38,6 +39,12 @@ def test_seen_items_are_left_out_where_they_do_not_repeat():
     assert figures(once)["ndcg@10"] == 1  # nothing else is left
     # validation: 5 among {5, 6} is second, 3 among {2, 3} first
     assert figures(once, "validation")["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
+
+
+def test_a_large_catalogue_is_asked_in_smaller_batches(monkeypatch):
+    whole = figures(DATA)
+    monkeypatch.setattr(judging, "CELLS", 8)  # one query of 7 items at once
+    assert figures(DATA) == whole
 
 
 def test_no_query_is_an_error():

@@ -11,6 +11,7 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, History, Queries
 
 MAX_ROWS = 2048  # queries that a pass is judged on; more only cost time
 BATCH = 256
+CELLS = 64_000_000  # queries times items at once: a large catalogue is asked in smaller batches
 
 
 def make_judge(model, dataset: Dataset, max_history: int) -> Callable[[], dict[str, float]]:
@@ -56,7 +57,9 @@ def judge(rank: Callable, dataset: Dataset, queries: Queries, rows: np.ndarray, 
     if not len(rows):
         raise ValueError("expected validation queries of half A, got none: the data has too few users.")
     rows = rows[np.argsort(queries.end[rows] - queries.begin[rows], kind="stable")]
-    top = np.concatenate([_top(rank, dataset, queries, rows[i : i + BATCH], max_history) for i in _starts(rows)])
+    size = max(1, min(BATCH, CELLS // len(dataset.catalogue.item_ids)))
+    starts = range(0, len(rows), size)
+    top = np.concatenate([_top(rank, dataset, queries, rows[i : i + size], max_history) for i in starts])
     relevant = [queries.relevant[queries.offsets[r] : queries.offsets[r + 1]] for r in rows]
     offsets = np.cumsum([0, *map(len, relevant)])
     answers = (top, np.concatenate(relevant), offsets)
@@ -65,10 +68,6 @@ def judge(rank: Callable, dataset: Dataset, queries: Queries, rows: np.ndarray, 
         "hr@10": float(metrics.hit_rate(*answers, 10).mean()),
         "recall@100": float(metrics.recall(*answers, 100).mean()),
     }
-
-
-def _starts(rows: np.ndarray) -> range:
-    return range(0, len(rows), BATCH)
 
 
 def _top(rank, dataset, queries, rows, max_history):

@@ -40,6 +40,7 @@ OF_EVENTS = ("encoder/_event",)
 MONITOR = "ndcg@100"  # of the figures of `judge`: in the first hundred at all, and how high
 _JUDGED = 4096  # half A queries that a pass is judged on at most
 _BATCH = 256
+_CELLS = 64_000_000  # queries times items at once: a large catalogue is asked in smaller batches
 _log = logging.getLogger(__name__)
 
 
@@ -144,10 +145,10 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
       Means over the queries of recall@100, ndcg@10 and ndcg@100.
     """
     shown, table = shown_items(dataset.catalogue, dataset.domain), model.item_table()
-    top = []
-    for begin in range(0, len(rows), _BATCH):
-        part = rows[begin : begin + _BATCH]
-        padded = np.concatenate([part, np.repeat(part[:1], _BATCH - len(part))])  # one shape, one graph
+    top, size = [], max(1, min(_BATCH, _CELLS // len(shown)))
+    for begin in range(0, len(rows), size):
+        part = rows[begin : begin + size]
+        padded = np.concatenate([part, np.repeat(part[:1], size - len(part))])  # one shape, one graph
         history = History(*map(tf.constant, histories(dataset.interactions, queries, padded, max_history)))
         allowed = _not_seen(dataset, queries, padded, shown)
         top.append(_top(model, table, history, tf.constant(allowed)).numpy()[: len(part)])
