@@ -68,8 +68,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         model = builder(own, dataset, items, settings.batch_size)
         model(_empty_history())
         unseen.start_at_zero(model.items.ids, counts)
-        optimizer = make_adam(settings.learning_rate, len(counts), config.train)
-        model.compile(optimizer, jit_compile=compute.jit_compile)
+        model.compile(make_adam(settings.learning_rate, len(counts), config.train), jit_compile=compute.jit_compile)
         return model
 
     label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
@@ -94,12 +93,17 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         seed=config.seed,
     )
     _log.info("%s: %d passes, %.0f s in all", stage.name, len(history), time.monotonic() - begin)
+    _keep(model, dataset, items, counts, stage)
+    return _best_pass(history, len(half_a))
+
+
+def _keep(model: TwoTowers, dataset: Dataset, items: ItemVectors | None, counts: np.ndarray, stage: Stage) -> None:
+    """Gives unseen items their vectors and writes the weights, and the items for the projector."""
     content = content_features(dataset.catalogue, None if items is None else items.text)
     unseen.fill_in(model.items.ids, model.popularity, content, counts)
     save_weights(model, stage.folder / WEIGHTS)
     titles = dataset.catalogue.titles[FIRST_ITEM:]
     write_projector(stage.logs, "candidates", model.item_table().numpy()[FIRST_ITEM:], list(titles))
-    return _best_pass(history, len(half_a))
 
 
 def _start_from(origin: Origin | None, model: TwoTowers, config: Config, dataset: Dataset) -> None:
