@@ -40,15 +40,16 @@ def test_new_items_have_vectors_figures_and_a_place(run):
     assert training_counts(dataset)[held].sum() == 0
     rows = len(dataset.split.test.user)
     tops = dict.fromkeys(("system", "behaviour", "retrieval"), np.tile(np.arange(2, 42), (rows, 1)))
-    found = cold.entries(config, dataset, path, tops)
-    for row in ("blend", "behaviour", "retrieval", "random", "text_knn"):
+    text = np.asarray(path.text.item_vectors.text)
+    found = cold.entries(config, dataset, cold.scores(path), text, tops)
+    for row in ("blend", "behaviour", "retrieval", "random", "text_knn", "text_knn_recency"):
         entry = found[f"cold.{row}.ndcg@10"]
         assert entry["n"] == len(dataset.split.cold.test.user)
         assert entry["split"] == "test"
     assert found["cold.share@100"]["value"] == pytest.approx(held[2:42].mean())
     evaluation.merge_report(folder / "metrics.json", found)
     plain = dataclasses.replace(dataset, split=dataclasses.replace(dataset.split, cold=None))
-    assert cold.entries(config, plain, path, tops) == {}
+    assert cold.entries(config, plain, cold.scores(path), text, tops) == {}
 
 
 def test_a_second_run_starts_from_the_first(run, tmp_path, caplog):

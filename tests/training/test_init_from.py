@@ -70,6 +70,7 @@ def test_events_encoder_and_labels_are_compared(run):
     assert found.same_encoder(Config())
     assert not found.same_encoder(Config(text=Text(encoder=Component("minilm"))))
     assert not found.same_encoder(Config(text=Text(finetuning=Component("lora"))))
+    assert found.behaviour_model == "lstm"
     assert set(found.fingerprints) == set(NEEDED)
 
 
