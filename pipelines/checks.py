@@ -23,6 +23,7 @@ def check(config: Config) -> None:
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
     _check_rivals(config.evaluate.rivals)
     choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")
+    choose(retrieval.INDEXES, config.retrieval.index, "retrieval.index")
     choose(fusion.FUSIONS, config.fusion.layer, "fusion.layer")
     choose(ranking.AGENTS, config.ranking.agent, "ranking.agent")
     for world in config.simulate.worlds:
@@ -37,6 +38,23 @@ def _check_rivals(rivals: tuple[Component, ...]) -> None:
     names = [rival.name for rival in rivals]
     if len(set(names)) < len(names):
         raise ConfigError(f"evaluate.rivals: expected each model once, got {', '.join(names)}.")
+
+
+def check_exportable(config: Config) -> None:
+    """Refuses what no stock server could load, before hours of training that would end in no export.
+
+    Args:
+      config: the run's settings.
+
+    Raises:
+      ConfigError: an index whose operations are not TensorFlow's own.
+    """
+    if config.retrieval.index.name != "exact":
+        raise ConfigError(
+            f"retrieval.index: expected exact for an export, got {config.retrieval.index.name}: a stock server lacks "
+            "its operations. Train and export with exact; then `make eval SET=retrieval.index="
+            f"{config.retrieval.index.name}` measures the other index on that run."
+        )
 
 
 def _check_names(names, known, where: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import alone, cold, stages
+from pipelines import alone, cold, indexes, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
@@ -84,7 +84,8 @@ def all_figures(
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
-    return metrics | _figures(config, dataset, queries, tops | baselines, facts)
+    approximate, recall = indexes.rank_by_index(config, dataset, recommender.path.towers, queries)
+    return metrics | recall | _figures(config, dataset, queries, tops | approximate | baselines, facts)
 
 
 def _asked(config: Config, dataset: Dataset) -> Queries:

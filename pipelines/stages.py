@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from pipelines.checks import check
+from pipelines.checks import check, check_exportable
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm.config import Config, ConfigError, to_table
 from tfrec_llm.data import archives, sources
@@ -37,6 +37,8 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
     if again != "all" and again not in ORDER:
         raise ValueError(f"STAGE: expected all or one of {', '.join(ORDER)}, got {again!r}.")
     check(config)
+    if upto == "export":
+        check_exportable(config)
     if config.train.init_from and Path(config.train.init_from).resolve() == run.resolve():
         raise ConfigError(f"train.init_from: expected another run than {run} itself; name the one to start from.")
     training.find_origin(config.train)  # a bad one is refused before anything is fetched or written

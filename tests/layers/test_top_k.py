@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrec_llm.layers.top_k import LOWEST, allowed_items, exact_top_k
+from tfrec_llm.layers.top_k import LOWEST, allowed_items, best_of, exact_top_k
 
 
 def top(scores, exclude, k, shown=None):
@@ -75,6 +75,17 @@ def test_the_same_under_xla_and_in_a_batch():
         np.testing.assert_array_equal(a, b)
     alone = run(tf.constant(scores[3:4]), tf.constant(exclude[3:4]))
     np.testing.assert_array_equal(alone[0][0], plain[0][3])
+
+
+@pytest.mark.parametrize("width", [4_096, 5_001, 6_000])
+@pytest.mark.parametrize("k", [1, 7, 30])
+@pytest.mark.parametrize("values", [3, 10**6], ids=["ties", "none"])
+def test_long_rows_are_searched_in_two_stages_with_the_same_answer(width, k, values):
+    scores = np.random.default_rng(width + k).integers(0, values, [9, width]).astype(np.float32)
+    scores[2] = -np.inf  # nothing may win
+    scores[3, : width - k // 2] = -np.inf  # fewer than k may
+    for one, other in zip(best_of(tf.constant(scores), k), tf.math.top_k(scores, k), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @settings(max_examples=60, deadline=None)

@@ -93,6 +93,9 @@ class Retrieval:
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
     learning_rate: float = setting(2e-3, "step size", low=1e-8, high=10)
     candidates: int = setting(200, "K, candidates handed to the ranker", low=1)
+    index: Component = setting(
+        Component("exact"), "a name in tfrec_llm.retrieval.INDEXES, for evaluation; exact alone is exported"
+    )
     item_item: bool = setting(True, "neighbours in closed form (EASE, recent items count more) are a third source")
     item_item_l2: tuple[float, ...] = setting(
         (20.0, 100.0, 500.0, 2500.0), "item_item: penalties to choose from", low=1

@@ -2,17 +2,21 @@
 
 from tfrec_llm.retrieval.blend import BlendBatch, fit_blend
 from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.index import INDEXES, build_index, recall_of_exact
 from tfrec_llm.retrieval.item_item import load_neighbours, train_item_item
 from tfrec_llm.retrieval.train import MODELS, judge, load, train
 
 __all__ = [
+    "INDEXES",
     "MODELS",
     "BlendBatch",
     "CandidateSource",
+    "build_index",
     "fit_blend",
     "judge",
     "load",
     "load_neighbours",
+    "recall_of_exact",
     "train",
     "train_item_item",
 ]
