@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines import judged, stages
+from pipelines import checks, judged, stages, tutorial
 from tfrec_llm import evaluation
 from tfrec_llm.config import Config, ConfigError, build, setting, to_table
 from tfrec_llm.training import files
@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
 SUITES, RESULTS, RUNS = ROOT / "pipelines" / "suites", ROOT / "results", ROOT / "runs" / "suites"
 MINUTES = 45  # a cell may take
-STAGES = (*stages.ORDER, "baselines", "evaluate")
+STUDIES = {  # where a cell is no run of the stages -> its config, what checks it, what makes its report
+    "tutorial": (tutorial.TutorialConfig, tutorial.check, tutorial.study)
+}
+STAGES = (*stages.ORDER, "baselines", "evaluate", *STUDIES)
 JUDGES = {  # where a cell may stop and be judged -> after which stage, by what
     "baselines": ("text", judged.judge_baselines),
     "behaviour": ("behaviour", functools.partial(judged.judge_models, upto="behaviour")),
@@ -42,7 +45,8 @@ class Suite:
     about: str = setting("", "what it shows, one sentence")
     upto: str = setting(
         "evaluate",
-        "the last stage of a cell; behaviour and retrieval are judged alone, baselines after the text stage",
+        "the last stage of a cell; behaviour and retrieval are judged alone, baselines after the text stage; "
+        "tutorial: cells of pipelines.tutorial",
         choices=STAGES,
     )
     seeds: tuple[int, ...] = setting((1,), "of each cell")
@@ -59,7 +63,7 @@ class Cell(NamedTuple):
 
     suite: str
     variant: str
-    config: Config
+    config: Config | tutorial.TutorialConfig
 
     @property
     def name(self) -> str:
@@ -94,10 +98,11 @@ def all_cells(name: str, only: Sequence[str] = ()) -> list[Cell]:
       ConfigError: no such suite or cell, or settings that do not fit.
     """
     suite, found = load_suite(name), []
+    kind = STUDIES[suite.upto][0] if suite.upto in STUDIES else Config
     for seed in suite.seeds:
         for variant, changes in suite.cells.items():
             table = merged(suite.base, {**changes, "seed": seed})
-            found.append(Cell(name, variant, build(Config, table, where=f"suite {name}: {variant}")))
+            found.append(Cell(name, variant, build(kind, table, where=f"suite {name}: {variant}")))
     known = {part for cell in found for part in (cell.variant, cell.name)}
     if unknown := sorted(set(only) - known):
         raise ConfigError(f"--cells: expected some of {', '.join(suite.cells)}, got {', '.join(unknown)}.")
@@ -160,13 +165,8 @@ def run_cell(cell: Cell) -> None:
     Args:
       cell: of `all_cells`.
     """
-    start, run, upto = time.monotonic(), _folder(cell), load_suite(cell.suite).upto
-    _make_origin(cell)
-    last, judge = JUDGES.get(upto, (upto, None))
-    stages.run_stages(cell.config, run, upto=last)
-    if judge is not None:
-        judge(cell.config, run)
-    report = evaluation.read_report(run / "metrics.json")
+    start, upto = time.monotonic(), load_suite(cell.suite).upto
+    report = STUDIES[upto][2](cell.config) if upto in STUDIES else _run_stages(cell, upto)
     about = {
         "command": f"python -m pipelines.evaluate --suite {cell.suite} --cells {cell.name}",
         "date": datetime.date.today().isoformat(),
@@ -195,6 +195,30 @@ def _make_origin(cell: Cell) -> None:
     if origin is not None and not (_folder(origin) / "retrieval").is_dir():
         log.info("suite %s: %s first, from which %s starts", cell.suite, origin.name, cell.name)
         stages.run_stages(origin.config, _folder(origin), upto="retrieval")
+
+
+def check_cell(cell: Cell) -> None:
+    """Refuses a cell whose names or settings do not fit, before anything is made.
+
+    Args:
+      cell: of `all_cells`.
+
+    Raises:
+      ConfigError: an unknown name or setting.
+    """
+    upto = load_suite(cell.suite).upto
+    (STUDIES[upto][1] if upto in STUDIES else checks.check)(cell.config)
+
+
+def _run_stages(cell: Cell, upto: str) -> dict[str, Any]:
+    """The report of a run of the stages."""
+    run = _folder(cell)
+    _make_origin(cell)
+    last, judge = JUDGES.get(upto, (upto, None))
+    stages.run_stages(cell.config, run, upto=last)
+    if judge is not None:
+        judge(cell.config, run)
+    return evaluation.read_report(run / "metrics.json")
 
 
 def kept_cells(name: str) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,6 @@ import logging
 import pytest
 
 from pipelines import arguments, evaluate, publish, suite, summary
-from pipelines.checks import check
 from tfrec_llm.config import ConfigError
 
 NAMES = sorted(path.stem for path in suite.SUITES.glob("*.toml"))
@@ -51,7 +50,7 @@ def test_every_suite_loads_and_its_cells_name_what_exists(name):
     cells = suite.all_cells(name)
     assert len({cell.name for cell in cells}) == len(cells) > 0
     for cell in cells:
-        check(cell.config)
+        suite.check_cell(cell)
     assert suite.load_suite(name).about
 
 
