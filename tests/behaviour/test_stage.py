@@ -20,6 +20,7 @@ SETTINGS = Behaviour(
     batch_size=16,
     epochs=8,
     patience=8,
+    min_steps=0,
     learning_rate=0.02,
     weight_average=0.9,
 )

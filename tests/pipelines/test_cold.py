@@ -15,7 +15,8 @@ from tfrec_llm.data.incidence import training_counts
 pytestmark = pytest.mark.slow
 SMALL = [
     "data.held_out_items=0.15", "data.synthetic_users=200", "text.domain_rows=1200", "text.slots.rows=0",
-    "text.epochs=1", "behaviour.epochs=4", "retrieval.epochs=2", "evaluate.split=test", "evaluate.bootstrap=50",
+    "text.epochs=1", "behaviour.epochs=4", "behaviour.min_steps=0", "retrieval.epochs=2", "retrieval.min_steps=0",
+    "evaluate.split=test", "evaluate.bootstrap=50",
 ]  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from pipelines import evaluate, train
 
 SMALL = [
     "--set", "text.encoder=tiny", "text.corpora=[]", "text.epochs=2", "train.precision=float32", "train.xla=off",
-    "behaviour.model={name='lstm', units=24, dim=16}", "behaviour.epochs=2", "retrieval.epochs=2",
+    "behaviour.model={name='lstm', units=24, dim=16}", "behaviour.epochs=2", "behaviour.min_steps=0",
+    "retrieval.epochs=2", "retrieval.min_steps=0",
     "retrieval.batch_size=128", "retrieval.candidates=50", "fusion.epochs=2", "ranking.epochs=2",
     "evaluate.bootstrap=100", "export.max_history=60", "evaluate.split=test",
 ]  # fmt: skip

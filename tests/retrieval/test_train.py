@@ -13,7 +13,9 @@ FIXED = Train(precision="float32", xla="off")
 def config(epochs=1, **changes):
     own = Component("two_towers", OWN | changes)
     return Config(
-        seed=3, train=FIXED, retrieval=Retrieval(own, batch_size=50, epochs=epochs, patience=12, learning_rate=2e-2)
+        seed=3,
+        train=FIXED,
+        retrieval=Retrieval(own, batch_size=50, epochs=epochs, min_steps=0, patience=12, learning_rate=2e-2),
     )
 
 

@@ -26,6 +26,7 @@ from tfrec_llm.training import (
     fit,
     load_weights,
     make_strategy,
+    planned_passes,
     precision,
     save_weights,
     write_projector,
@@ -53,9 +54,10 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     own, builder = choose(MODELS, settings.model, "behaviour.model")
     counts = training_counts(dataset)
     passes = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
-    strategy = make_strategy(config.train)
+    strategy, steps = make_strategy(config.train), int(passes(0).cardinality())
+    epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     with strategy.scope():
-        pace = Pace(settings.learning_rate, int(passes(0).cardinality()), settings.epochs)
+        pace = Pace(settings.learning_rate, steps, epochs)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -73,9 +75,9 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         model,
         passes,
         stage=stage,
-        epochs=settings.epochs,
+        epochs=epochs,
         validate=_validator(model, dataset, config, pace),
-        patience=settings.patience,
+        patience=patience,
         max_minutes=settings.max_minutes,
         weight_average=settings.weight_average,
         seed=config.seed,

@@ -27,6 +27,7 @@ from tfrec_llm.training import (
     fit,
     load_weights,
     make_strategy,
+    planned_passes,
     precision,
     save_weights,
     write_projector,
@@ -76,6 +77,8 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
         _start_from(find_origin(config.train), model, config, dataset)
+    steps = int(passes(0).cardinality())
+    epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
 
     def on_half_a() -> dict[str, float]:
@@ -85,10 +88,10 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         model,
         passes,
         stage=stage,
-        epochs=settings.epochs,
+        epochs=epochs,
         validate=on_half_a if len(half_a) else None,
         monitor=MONITOR,
-        patience=settings.patience,
+        patience=patience,
         max_minutes=settings.max_minutes,
         seed=config.seed,
     )

@@ -7,6 +7,7 @@ Functions and Keras callbacks, no Trainer class: a stage builds and compiles its
 from tfrec_llm.training.compute import Compute, choose_compute, precision
 from tfrec_llm.training.fit import fit
 from tfrec_llm.training.init_from import Origin, find_origin
+from tfrec_llm.training.passes import planned_passes
 from tfrec_llm.training.projector import write_projector
 from tfrec_llm.training.resume import Stage, read_stage, run_stage, stage_fingerprint
 from tfrec_llm.training.strategy import make_strategy, set_threads
@@ -21,6 +22,7 @@ __all__ = [
     "fit",
     "load_weights",
     "make_strategy",
+    "planned_passes",
     "precision",
     "read_stage",
     "run_stage",
