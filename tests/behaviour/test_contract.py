@@ -158,18 +158,19 @@ def test_signals_in_a_saved_model(name, tmp_path):
     np.testing.assert_allclose(loaded.query(*batch), model.signals(batch).query, atol=1e-6)
 
 
-def test_mixed_precision_trains(name):
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_stays_close_and_trains(name, policy):
     before = tf.keras.mixed_precision.global_policy()
     plain = make(name).loss_of(history())["loss"]
-    for policy in ("mixed_bfloat16", "mixed_float16"):
-        tf.keras.mixed_precision.set_global_policy(policy)
-        try:
-            model = make(name)
-        finally:
-            tf.keras.mixed_precision.set_global_policy(before)
-        np.testing.assert_allclose(model.loss_of(history())["loss"], plain, rtol=0.03)
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = make(name)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    np.testing.assert_allclose(model.loss_of(history())["loss"], plain, rtol=0.03)
+    assert all(x.dtype == tf.float32 for x in model.signals(history()))
+    if policy == "mixed_bfloat16" or name == "lstm":  # a scaled loss compiles the same step again: once is enough
         assert np.isfinite(losses(model, steps=2)).all()
-        assert all(x.dtype == tf.float32 for x in model.signals(history()))
 
 
 def test_heads_that_do_not_divide_the_units_are_refused():
