@@ -17,8 +17,8 @@ from tfrec_llm.config import setting
 class SetTowersSettings:
     """Settings of the towers and of their training."""
 
-    dim: int = setting(128, "width of the vectors", low=1)
-    scale: float = setting(0.3, "standard deviation of the vectors at the start", low=0)
+    dim: int = setting(256, "width of the vectors", low=1)
+    scale: float = setting(0.25, "standard deviation of the vectors at the start", low=0)
     shown: float = setting(0.8, "share of a user's items that is shown: drawn between this and 1", low=0, high=0.999)
     dropout: float = setting(0.5, "share of the set's mean left out in training", low=0, high=0.95)
     weight_decay: float = setting(1e-4, "of item vectors and map", low=0)
