@@ -1,7 +1,7 @@
 """A training step of the behaviour model with a large catalogue beside one with a small catalogue.
 
-Each catalogue has a process of its own (this file run as a program), so that memory can be told apart; the two take
-turns. What the moving average costs is counted with what it is worth of a step.
+Each catalogue has a process of its own, so that memory can be told apart; the two take turns. What the moving average
+costs is counted with what it is worth of a step.
 """
 
 import json
@@ -140,7 +140,8 @@ class Trainer:
 
 
 def _start(config: Config, size: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "pipelines.benches.steps", str(size), json.dumps(to_table(config))]
+    code = "from pipelines.benches import steps; steps.main()"
+    command = [sys.executable, "-c", code, str(size), json.dumps(to_table(config))]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -161,5 +162,6 @@ def _serve(size: int, table: Mapping[str, Any], lines: Iterator[str], answer: Ca
         answer(json.dumps(trainer.round()))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """A training process: arguments are the number of items and the config; a line in, a round's figures out."""
     _serve(int(sys.argv[1]), json.loads(sys.argv[2]), sys.stdin, lambda line: print(line, flush=True))
