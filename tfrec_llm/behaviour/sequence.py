@@ -39,6 +39,7 @@ class SequenceSettings:
     id_dropout: float = setting(0.0, "share of items whose id part is left out of a training step", low=0, high=0.99)
     event_weight: float = setting(0.05, "weight of the next event type in the loss", low=0)
     gap_weight: float = setting(0.01, "weight of the time to the next event in the loss", low=0)
+    clip_norm: float = setting(1.0, "longest gradient over all weights; a longer one is shortened; 0 = off", low=0)
 
 
 class SequenceModel(tf.keras.Model):
@@ -155,6 +156,8 @@ class SequenceModel(tf.keras.Model):
             loss = self.optimizer.get_scaled_loss(loss) if scaled else loss
         gradients = tape.gradient(loss, self.trainable_variables)
         gradients = self.optimizer.get_unscaled_gradients(gradients) if scaled else gradients
+        if self.settings.clip_norm:  # a large step size now and then meets a gradient that would undo hours
+            gradients, _ = tf.clip_by_global_norm(gradients, self.settings.clip_norm / replicas)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return losses
 
