@@ -21,11 +21,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", choices=[*BENCHES], default=[], help="benches to run; none = all")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs, at least 5 for a figure to be published")
     parser.add_argument("--encoders", nargs="+", default=["minilm", "e5_small"], help="of the encoding bench")
+    parser.add_argument("--events", type=int, default=40_000, help="training events of the bench of sequences, about")
     parser.add_argument("--texts", type=int, default=512, help="texts of the encoding bench")
     options = parser.parse_args(argv)
     config, run = arguments.read(options)
     training.set_threads(config.train)
-    path, settings = run / "bench.json", Settings(config, options.rounds, tuple(options.encoders), options.texts)
+    path, settings = (
+        run / "bench.json",
+        Settings(config, options.rounds, tuple(options.encoders), options.texts, options.events),
+    )
     for name in options.only or BENCHES:
         for key, entry in BENCHES[name](settings):
             known = files.read_json(path) if path.exists() else {}

@@ -5,6 +5,15 @@ from typing import Any
 
 from pipelines.benches.encoding import encode
 from pipelines.benches.rounds import Settings
+from pipelines.benches.search import top_k
+from pipelines.benches.sequences import lstm
 from pipelines.benches.steps import step
+from pipelines.benches.towers import beside_tutorial
 
-BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]] = {"encode": encode, "step": step}
+BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]] = {
+    "encode": encode,
+    "lstm": lstm,
+    "step": step,
+    "towers": beside_tutorial,
+    "topk": top_k,
+}

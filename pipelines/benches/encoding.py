@@ -4,8 +4,6 @@ Text in, vector out on both sides: tokenizer included, sorted by length, same ba
 """
 
 import csv
-import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ import tensorflow as tf
 from pipelines.benches import environment
 from pipelines.benches.models import WRITERS
 from pipelines.benches.rounds import Settings, paired
+from pipelines.benches.server import Server
 from tfrec_llm.text import TextEncoder
 from tfrec_llm.text.encoders import bulk
 from tfrec_llm.text.encoders.engine import Engine, make_engine, openvino, resolve
@@ -88,9 +87,8 @@ class Peer:
     """
 
     def __init__(self, command: Sequence[str], load: Mapping[str, Any], prefix: str, batch_size: int):
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._prefix, self._batch_size = prefix, batch_size
-        self.versions = self._ask({"do": "load", **load})
+        self._server, self._prefix, self._batch_size = Server(command), prefix, batch_size
+        self.versions = self._server.ask({"do": "load", **load})
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """[n, D]."""
@@ -106,19 +104,11 @@ class Peer:
 
     def close(self) -> None:
         """Ends the server."""
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
+        self._server.close()
 
     def _send(self, what: str, texts: Sequence[str]) -> dict[str, Any]:
-        return self._ask({"do": what, "texts": [self._prefix + text for text in texts], "batch": self._batch_size})
-
-    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise ValueError("expected an answer of the peer, got none: its message stands above.")
-        return json.loads(line)
+        texts = [self._prefix + text for text in texts]
+        return self._server.ask({"do": what, "texts": texts, "batch": self._batch_size})
 
 
 def encode(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -21,6 +21,7 @@ class Settings:
     rounds: int
     encoders: tuple[str, ...]
     texts: int
+    events: int = 40_000
 
 
 def paired(label: str, ours: Rate, peer: Rate, rounds: int, unit: str, setup: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,22 @@ def tiny_bench(monkeypatch):
 
 def test_bench_leaves_the_file_of_the_design_and_keeps_what_others_left(tiny_bench, tmp_path, capsys):
     (tmp_path / "bench.json").write_text('{"serve.p50_ms": {"value": 3.0, "unit": "ms", "setup": {}}}')
-    bench.main(["--config", "smoke", "--run", str(tmp_path), "--rounds", "2", "--texts", "6", "--encoders", "tiny"])
+    bench.main(
+        [
+            "--config",
+            "smoke",
+            "--only",
+            "encode",
+            "--run",
+            str(tmp_path),
+            "--rounds",
+            "2",
+            "--texts",
+            "6",
+            "--encoders",
+            "tiny",
+        ]
+    )
     left = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert set(left) == {"serve.p50_ms", *encoding.PEERS}
     one = left["encode.tensorflow_only"]
@@ -157,24 +172,36 @@ def test_a_peer_with_other_weights_is_refused(tiny_bench):
         list(encoding.encode(settings))
 
 
-def test_a_finished_environment_is_not_made_again(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("name", "folder"), [("peers", ".venv-bench"), ("recbole", ".venv-bench-recbole")])
+def test_a_finished_environment_is_not_made_again(monkeypatch, tmp_path, name, folder):
     made = []
-    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv-bench")
-    monkeypatch.setattr(environment, "_run", made.append)
+    lock = environment.lock_of(name)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "lock_of", lambda _: tmp_path / "lock")
+    (tmp_path / "lock").write_bytes(lock.read_bytes())
+    monkeypatch.setattr(environment, "_run", lambda command, venv: made.append(command))
+    monkeypatch.setattr(environment.sys, "version_info", (3, 12, 0))
 
     class Done:
         returncode = 0
 
     monkeypatch.setattr(environment.subprocess, "run", lambda command, **_: made.append(command) or Done())
-    assert environment.python() == tmp_path / ".venv-bench" / "bin" / "python"
+    assert environment.python(name) == tmp_path / folder / "bin" / "python"
     assert len(made) == 3  # venv, the lock, torch
     assert any("--require-hashes" in command for command in made)
-    environment.python()
+    environment.python(name)
     assert len(made) == 3
 
 
-def test_every_package_of_the_peers_has_a_version_and_a_hash():
-    blocks = environment.LOCK.read_text("utf-8").replace("\\\n", " ").splitlines()
+def test_a_python_without_wheels_for_a_peer_is_told(monkeypatch):
+    monkeypatch.setattr(environment.sys, "version_info", (3, 13, 1))
+    with pytest.raises(ValueError, match=r"Python 3\.12 or older for \.venv-bench-recbole, got 3\.13"):
+        environment.python("recbole")
+
+
+@pytest.mark.parametrize("name", environment.ENVIRONMENTS)
+def test_every_package_of_the_peers_has_a_version_and_a_hash(name):
+    blocks = environment.lock_of(name).read_text("utf-8").replace("\\\n", " ").splitlines()
     assert all("==" in line and "--hash=sha256:" in line for line in blocks)
     assert not any(line.startswith("torch==") for line in blocks)
 

@@ -105,6 +105,13 @@ def train_sets(settings: SetTowersSettings, sets: np.ndarray, seed: int) -> SetT
     """
     if sets.ndim != 2 or not sets.any():
         raise ValueError(f"set towers: expected sets [U, N] with an item in one of them, got {list(sets.shape)}.")
+    model, rows = compiled(settings, sets, seed)
+    model.fit(rows, epochs=settings.epochs, verbose=0)
+    return model
+
+
+def compiled(settings: SetTowersSettings, sets: np.ndarray, seed: int) -> tuple[SetTowers, tf.data.Dataset]:
+    """A model ready to be trained, and the batches of a pass, shuffled anew in each; arguments as of `train_sets`."""
     tf.keras.utils.set_random_seed(seed)
     model, batch = SetTowers(settings, sets.sum(axis=0)), min(settings.batch_size, len(sets))
     steps = settings.epochs * (len(sets) // batch)
@@ -112,5 +119,4 @@ def train_sets(settings: SetTowersSettings, sets: np.ndarray, seed: int) -> SetT
     average = {"use_ema": True, "ema_momentum": settings.weight_average} if settings.weight_average else {}
     model.compile(optimizer=tf.keras.optimizers.Adam(pace, **average))
     rows = tf.data.Dataset.from_tensor_slices(sets).shuffle(len(sets), seed=seed).batch(batch, drop_remainder=True)
-    model.fit(rows, epochs=settings.epochs, verbose=0)
-    return model
+    return model, rows
