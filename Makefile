@@ -40,7 +40,7 @@ recommend: setup  ## ask the export: USER=1 TEXT="funny animation for kids"
 simulate: setup  ## let the agents learn in small worlds with a known optimum
 	@$(PY) -m pipelines.simulate $(ARGUMENTS)
 
-bench: setup  ## measure speed beside other libraries, which get an environments of their own (.venv-bench*)
+bench: setup  ## measure speed beside other libraries, which get environments of their own (.venv-bench*)
 	@$(PY) -m pipelines.bench --config "$(CONFIG)" $(if $(filter command line,$(origin RUN)),--run "$(RUN)") $(if $(SET),--set $(SET))
 
 tensorboard: setup  ## watch RUN in the browser
