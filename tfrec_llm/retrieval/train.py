@@ -59,10 +59,8 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     """
     begin, settings, counts = time.monotonic(), config.retrieval, training_counts(dataset)
     own, builder = choose(MODELS, settings.model, "retrieval.model")
-    passes = pair_passes(
-        dataset, targets=own.targets, context=own.context, batch_size=settings.batch_size, negatives=own.negatives,
-        seed=config.seed,
-    )  # fmt: skip
+    cut = {"targets": own.targets, "context": own.context, "negatives": own.negatives}
+    passes = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
