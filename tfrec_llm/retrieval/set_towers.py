@@ -1,8 +1,9 @@
 """Two towers over unordered sets: what a user had, in no order, asks for what goes with it.
 
 For interactions without a usable order, as in a random split. The query tower reads the mean of the vectors of a set of
-items through a learned map, the candidate tower has the same vectors and a popularity. In a step each user's items are
-parted at random: some are shown to the query, the rest is asked for, by a softmax over all items.
+items through a small learned map, the candidate tower has the same vectors and a popularity. In a step each user's
+items are parted at random: some are shown to the query, the rest is asked for, by a softmax over all items. What was
+shown is never asked for, and nothing but that loss tells the towers so.
 """
 
 from dataclasses import dataclass
@@ -17,15 +18,16 @@ from tfrec_llm.config import setting
 class SetTowersSettings:
     """Settings of the towers and of their training."""
 
-    dim: int = setting(256, "width of the vectors", low=1)
-    scale: float = setting(0.25, "standard deviation of the vectors at the start", low=0)
+    dim: int = setting(512, "width of the vectors", low=1)
+    rank: int = setting(32, "of the map from a set's mean to its query, beside a factor for each coordinate", low=1)
+    scale: float = setting(0.3, "standard deviation of the vectors at the start: large, they are nearly apart", low=0)
     shown: float = setting(0.8, "share of a user's items that is shown: drawn between this and 1", low=0, high=0.999)
     dropout: float = setting(0.5, "share of the set's mean left out in training", low=0, high=0.95)
-    weight_decay: float = setting(1e-4, "of item vectors and map", low=0)
-    learning_rate: float = setting(2e-3, "at its peak, of Adam", low=1e-8, high=10)
+    weight_decay: float = setting(1e-4, "of item vectors", low=0)
+    learning_rate: float = setting(5e-3, "at its peak, of Adam", low=1e-8, high=10)
     weight_average: float = setting(0.98, "decay of the moving average of the weights", low=0, high=0.99999)
     batch_size: int = setting(128, "users of a step", low=1)
-    epochs: int = setting(120, "passes", low=1)
+    epochs: int = setting(50, "passes", low=1)
 
 
 class SetTowers(tf.keras.Model):
@@ -42,7 +44,9 @@ class SetTowers(tf.keras.Model):
         start = tf.random.normal([len(counts), settings.dim], stddev=settings.scale)
         self.items = tf.Variable(start, name="items")
         self.popularity = tf.Variable(np.log1p(counts).astype(np.float32), name="popularity")
-        self.map = tf.Variable(tf.zeros([settings.dim, settings.dim]), name="map")
+        self.mix = tf.Variable(tf.zeros([settings.dim]), name="mix")
+        self.down = tf.Variable(tf.random.normal([settings.dim, settings.rank], stddev=0.05), name="down")
+        self.up = tf.Variable(tf.zeros([settings.rank, settings.dim]), name="up")
 
     def call(self, sets: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The query of each set.
@@ -57,7 +61,7 @@ class SetTowers(tf.keras.Model):
         size = tf.reduce_sum(sets, axis=1, keepdims=True)
         mean = tf.matmul(sets, self.items) * tf.math.rsqrt(size + 1.0)  # [B, D]
         mean = tf.nn.dropout(mean, self.settings.dropout) if training else mean
-        query = tf.matmul(mean, self.map)
+        query = mean * self.mix + tf.matmul(tf.matmul(mean, self.down), self.up)
         return tf.concat([query, tf.ones_like(query[:, :1])], axis=1)
 
     def item_table(self) -> tf.Tensor:
@@ -82,8 +86,7 @@ class SetTowers(tf.keras.Model):
         """One step of gradient descent; Keras calls it."""
         with tf.GradientTape() as tape:
             loss = self.compute_loss_of(sets)
-            decay = self.settings.weight_decay * (tf.nn.l2_loss(self.items) + tf.nn.l2_loss(self.map))
-            total = loss + decay
+            total = loss + self.settings.weight_decay * tf.nn.l2_loss(self.items)
         variables = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
         return {"loss": loss}
