@@ -25,6 +25,7 @@ class Training:
 
     def __init__(self, asked: dict):
         torch.set_num_threads(asked["threads"])
+        os.chdir(asked["folder"])  # it leaves logs where it stands
         settings = {
             "data_path": asked["folder"],
             "checkpoint_dir": asked["folder"],

@@ -5,6 +5,7 @@ cut at its default of 50, where ours reads up to `behaviour.max_history`.
 """
 
 import dataclasses
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from pipelines.benches.rounds import Settings, paired
 from tfrec_llm import behaviour, data, training
 from tfrec_llm.config import Config, choose
 from tfrec_llm.data.pipeline import sequence_passes
+from tfrec_llm.layers.lazy_adam import for_rows, make_adam
+from tfrec_llm.training.averages import WeightAverage
 from tfrec_llm.training.strategy import available_cores
 from tfrec_llm.types import Dataset, ItemVectors
 
@@ -98,19 +101,20 @@ def trainer(config: Config, dataset: Dataset) -> tuple[Callable[[], float], dict
     def build(compute: training.Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
         model = builder(own, config, dataset, items, fixed_steps=compute.jit_compile)
-        optimizer = tf.keras.optimizers.Adam(config.behaviour.learning_rate)
+        optimizer = make_adam(config.behaviour.learning_rate, len(text), config.train)
         model.compile(optimizer=optimizer, jit_compile=compute.jit_compile)
         return model
 
-    compute = training.choose_compute(build, next(iter(passes(0))), config.train, stage=f"bench {own}")
+    settings = for_rows(len(text), config.train)
+    compute = training.choose_compute(build, next(iter(passes(0))), settings, stage=f"bench {own}")
     with training.precision(compute):
         model = build(compute)
-    count = iter(range(1, 1 << 30))
+    count, average = itertools.count(1), WeightAverage(config.behaviour.weight_average)
 
     def one_pass() -> float:
         batches = passes(next(count))
         begin = time.perf_counter()
-        model.fit(batches, verbose=0)
+        model.fit(batches, callbacks=[average], verbose=0)
         return int(dataset.split.train.sum()) / (time.perf_counter() - begin)
 
     about = {"model": config.behaviour.model.name, "dtype": compute.precision, "xla": compute.jit_compile}

@@ -23,6 +23,7 @@ from pipelines.tutorial.ratings import Ratings
 from pipelines.tutorial.stock import StockSettings, batches, build_stock
 from tfrec_llm import data, retrieval, training
 from tfrec_llm.config import Config, Data, choose
+from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.set_towers import SetTowersSettings, compiled, train_sets
 from tfrec_llm.training.strategy import available_cores
@@ -75,6 +76,7 @@ def windows_pass(ratings: Ratings, config: Config) -> tuple[Callable[[], float],
     rows = np.zeros(len(dataset.interactions.item), bool)
     rows[ratings.train] = True  # of another order than the file's, which changes no cost
     dataset = dataclasses.replace(dataset, split=dataclasses.replace(dataset.split, train=rows))
+    num_rows = len(dataset.catalogue.item_ids)
     own, builder = choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")
     passes = pair_passes(
         dataset, targets=own.targets, context=own.context, batch_size=config.retrieval.batch_size,
@@ -85,10 +87,13 @@ def windows_pass(ratings: Ratings, config: Config) -> tuple[Callable[[], float],
         tf.keras.utils.set_random_seed(config.seed)
         model = builder(own, dataset, None, config.retrieval.batch_size)
         model(History(tf.zeros([1, 1], tf.int32), tf.zeros([1, 1], tf.int32), tf.zeros([1, 1], tf.int64)))
-        model.compile(tf.keras.optimizers.Adam(config.retrieval.learning_rate), jit_compile=compute.jit_compile)
+        model.compile(
+            make_adam(config.retrieval.learning_rate, num_rows, config.train), jit_compile=compute.jit_compile
+        )
         return model
 
-    compute = training.choose_compute(build, next(iter(passes(0))), config.train, stage=f"bench {own}")
+    settings = for_rows(num_rows, config.train)
+    compute = training.choose_compute(build, next(iter(passes(0))), settings, stage=f"bench {own}")
     with training.precision(compute):
         model = build(compute)
     count = itertools.count(1)
