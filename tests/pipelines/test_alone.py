@@ -36,9 +36,11 @@ rows = 0
 predict = false
 [base.behaviour]
 epochs = 3
+min_steps = 0
 max_history = 20
 [base.retrieval]
 epochs = 1
+min_steps = 0
 batch_size = 32
 [base.evaluate]
 split = "test"

@@ -2,6 +2,8 @@
 
 import math
 
+MOST = 5  # times the passes asked for: each of them is judged and kept, which tiny data would do for hours
+
 
 def planned_passes(epochs: int, patience: int, min_steps: int, steps: int) -> tuple[int, int]:
     """Passes and patience, both stretched alike where the passes would make too few steps.
@@ -9,11 +11,11 @@ def planned_passes(epochs: int, patience: int, min_steps: int, steps: int) -> tu
     Args:
       epochs: passes at most, on data that is large enough.
       patience: passes without a better figure before it stops.
-      min_steps: steps that the passes make at least, unless it stops before.
+      min_steps: steps that the passes make at least, unless it stops before or they are `MOST` times as many.
       steps: of a pass.
 
     Returns:
       (passes, patience).
     """
-    passes = max(epochs, math.ceil(min_steps / max(steps, 1)))
+    passes = max(epochs, min(MOST * epochs, math.ceil(min_steps / max(steps, 1))))
     return passes, math.ceil(patience * passes / epochs)
