@@ -77,7 +77,9 @@ class Behaviour:
     batch_size: int = setting(32, "sequences per step", low=1)
     epochs: int = setting(10, "passes at most", low=1)
     patience: int = setting(3, "passes without a better half A before it stops", low=1)
-    min_steps: int = setting(400, "small data gets up to five times the passes (and patience), until they make so many steps", low=0)
+    min_steps: int = setting(
+        400, "small data gets up to five times the passes (and patience), until they make so many steps", low=0
+    )
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
     learning_rate: float = setting(4e-3, "peak step size", low=1e-8, high=10)
     weight_average: float = setting(0.998, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)
@@ -91,7 +93,9 @@ class Retrieval:
     batch_size: int = setting(1024, "pairs per step", low=2)
     epochs: int = setting(4, "passes at most", low=1)
     patience: int = setting(2, "passes without a better half A before it stops", low=1)
-    min_steps: int = setting(1500, "small data gets up to five times the passes (and patience), until they make so many steps", low=0)
+    min_steps: int = setting(
+        1500, "small data gets up to five times the passes (and patience), until they make so many steps", low=0
+    )
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
     learning_rate: float = setting(2e-3, "step size", low=1e-8, high=10)
     candidates: int = setting(200, "K, candidates handed to the ranker", low=1)
