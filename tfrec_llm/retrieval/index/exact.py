@@ -24,7 +24,7 @@ class ExactSettings:
         "of the table in memory; bfloat16 halves it and rounds its vectors, products and sums stay float32",
         choices=("float32", "bfloat16"),
     )
-    block_items: int = setting(65_536, "items searched together", low=_LANES)
+    block_items: int = setting(131_072, "items searched together", low=_LANES)
     resident: bool = setting(True, "the table is held in memory; otherwise read block by block in every search")
     xla: bool = setting(False, "compile the search by XLA; measure before")
 
@@ -47,6 +47,7 @@ class ExactIndex:
         count = max(1, -(-len(self._rows) // settings.block_items))
         self._width = max(1, -(-len(self._rows) // (count * _LANES))) * _LANES  # n, items of a block
         self._count = max(1, -(-len(self._rows) // self._width))  # S
+        self._padded = self._count * self._width > len(self._rows)
         self._blocks = tf.stack([*self._read()]) if settings.resident else None  # [S, D, n]
         self._step = tf.function(self._best_in_block, jit_compile=settings.xla, reduce_retracing=True)
         self._steps = tf.function(self._best_in_all, jit_compile=settings.xla, reduce_retracing=True)
@@ -54,7 +55,8 @@ class ExactIndex:
     def search(self, queries: np.ndarray, k: int, exclude: np.ndarray | None = None) -> Found:
         """See `Index`."""
         queries, exclude = checked(queries, k, exclude, self._dim)
-        places = self._unwanted(exclude)  # [B, X + padding]
+        queries = np.pad(queries, [(0, 0), (0, 1)], constant_values=1) if self._padded else queries
+        places = self._unwanted(exclude)  # [B, X]
         wanted = min(k, self._count * self._width)
         if self._blocks is not None and len(queries) * self._count * self._width <= SCORES:
             values, found = self._steps(tf.constant(queries), self._blocks, tf.constant(places), wanted)
@@ -63,23 +65,27 @@ class ExactIndex:
         return self._named(*(np.concatenate(part) for part in zip(*parts, strict=True)), k)
 
     def _read(self) -> Iterator[tf.Tensor]:
-        """Blocks [D, n] in the order of the items; the last ends in zeros."""
+        """Blocks [D, n] in the order of the items.
+
+        Where the last has places to spare there is one more coordinate, 1 in every query, which makes them lose.
+        """
         for begin in range(0, self._count * self._width, self._width):
             rows = np.asarray(self._table[self._rows[begin : begin + self._width]], np.float32)
-            rows = np.pad(rows, [(0, self._width - len(rows)), (0, 0)])
+            spare = self._width - len(rows)
+            rows = np.pad(rows, [(0, spare), (0, int(self._padded))])
+            if spare:
+                rows[-spare:, -1] = LOWEST
             yield tf.cast(tf.transpose(tf.constant(rows)), self._settings.dtype)
 
     def _unwanted(self, exclude: np.ndarray) -> np.ndarray:
-        """[B, X + padding] int32 places, counted over all blocks, that must not win; -1 = none."""
+        """[B, X] int32 places, counted over all blocks, that must not win; -1 = none."""
         inside = (exclude >= FIRST_ITEM) & (exclude < len(self._places))
-        places = np.where(inside, self._places[np.where(inside, exclude, 0)], -1)
-        padding = np.arange(len(self._rows), self._count * self._width)
-        padding = np.broadcast_to(padding, (len(exclude), len(padding)))
-        return np.concatenate([places, padding], axis=1).astype(np.int32)
+        return np.where(inside, self._places[np.where(inside, exclude, 0)], -1).astype(np.int32)
 
     def _chunks(self, queries: np.ndarray, places: np.ndarray, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Values and places [b, k] of some queries after the other; all blocks for each chunk."""
-        size = min(len(queries), max(1, SCORES // self._width))
+        held = SCORES // (2 if places.shape[1] else 1)  # exclusions are written into a copy
+        size = min(len(queries), max(1, held // self._width))
         each = min(k, self._width)
         starts, found = range(0, len(queries), size), {}
         for number, block in enumerate(self._read() if self._blocks is None else self._blocks):
@@ -125,7 +131,8 @@ class ExactIndex:
 
     def _named(self, values: np.ndarray, places: np.ndarray, k: int) -> Found:
         rows = np.append(self._rows, 0)[np.minimum(places, len(self._rows))]
-        return filled(rows, np.where(values > -np.inf, values, LOWEST), min(k, len(self._places) - FIRST_ITEM))
+        values = np.where(values > LOWEST / 2, values, LOWEST)
+        return filled(rows, values, min(k, len(self._places) - FIRST_ITEM))
 
 
 def _without(scores: tf.Tensor, columns: tf.Tensor, real: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
