@@ -93,7 +93,7 @@ def windows_pass(ratings: Ratings, config: Config) -> tuple[Callable[[], float],
         return model
 
     settings = for_rows(num_rows, config.train)
-    compute = training.choose_compute(build, next(iter(passes(0))), settings, stage=f"bench {own}")
+    compute = training.choose_compute(build, training.commonest(passes(0)), settings, stage=f"bench {own}")
     with training.precision(compute):
         model = build(compute)
     count = itertools.count(1)

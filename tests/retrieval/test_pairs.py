@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrec_llm.retrieval.pairs import Windows, cut_windows, pair_passes, training_windows
+from tfrec_llm.retrieval.pairs import Windows, cut_windows, group_windows, pair_passes, training_windows
 
 
 def test_windows_by_hand():
@@ -18,7 +18,7 @@ def test_windows_by_hand():
 def test_cut_by_hand():
     columns = tuple(tf.constant(c) for c in ([2, 3, 4, 5, 6], [2, 2, 2, 2, 2], [10, 20, 30, 40, 50]))
     windows = Windows(*(tf.constant(c, tf.int64) for c in ([1, 3], [2, 3], [4, 5])))
-    history, target = cut_windows(columns, windows, targets=2, context=1)
+    history, target = cut_windows(columns, windows, targets=2, width=3)
     assert history.item.numpy().tolist() == [[3, 4, 5], [5, 6, 0]]
     assert history.time.numpy().tolist() == [[20, 30, 40], [40, 50, 0]]
     assert target.numpy().tolist() == [[1, 2], [0, 1]]
@@ -34,6 +34,20 @@ def test_every_event_is_a_target_once_with_its_own_users_past(lengths, targets, 
     for begin, first, end in zip(*windows, strict=True):
         assert len(set(user[begin:end])) == 1
         assert first - begin == min(context, first - np.searchsorted(user, user[first]))
+
+
+def test_windows_of_like_length_come_together():
+    length = np.array([3] * 200 + [30] * 100 + [12] * 2)  # two windows of twelve are too few for steps of their own
+    end = np.cumsum(length)
+    long, short = group_windows(Windows(end - length, end - 3, end), batch_size=30)
+    assert (sorted(short.members), sorted(long.members)) == (list(range(200)), list(range(200, 302)))
+    assert (short.batch, short.targets, short.width) == (10, 3, 3)
+    assert (long.batch, long.targets, long.width) == (10, 3, 30)
+
+
+def test_few_windows_are_one_group():
+    (group,) = group_windows(training_windows(np.repeat([0, 1], [2, 60]), targets=16, context=100), batch_size=1024)
+    assert (sorted(group.members), group.batch, group.targets, group.width) == (list(range(5)), 5, 16, 60)
 
 
 def passes_of(dataset, **changes):

@@ -1,6 +1,5 @@
 """Trains the behaviour model on the training events, stops on half A, and loads it again."""
 
-import collections
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tfrec_llm.training import (
     Origin,
     Stage,
     choose_compute,
+    commonest,
     find_origin,
     fit,
     load_weights,
@@ -67,7 +67,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         return model
 
     label = f"behaviour {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, _commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
+    compute = choose_compute(build, commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
     with precision(compute), strategy.scope():
         model = build(compute)
         _start_from(find_origin(config.train), model, config, dataset)
@@ -131,13 +131,6 @@ def _start_from(origin: Origin | None, model: SequenceModel, config: Config, dat
 
 def _text(items: ItemVectors | None) -> Any:
     return None if items is None else items.text
-
-
-def _commonest(batches: tf.data.Dataset) -> Any:
-    """A batch of the shape that most batches of a pass have: what precision is chosen by."""
-    shapes = collections.Counter(tuple(batch.item.shape) for batch in batches)
-    shape = shapes.most_common(1)[0][0]
-    return next(batch for batch in batches if tuple(batch.item.shape) == shape)
 
 
 def _project(model: SequenceModel, dataset: Dataset, stage: Stage) -> None:

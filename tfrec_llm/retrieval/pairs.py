@@ -1,7 +1,8 @@
 """Training pairs of the towers: (what a user did before, what came next), from training events only.
 
 A window holds up to P consecutive targets of one user and the `context` events before them; the encoder encodes the
-prefixes of all of them at once. Windows are cut on the flat event arrays inside the graph, so a pass needs no copies.
+prefixes of all of them at once. Windows are cut on the flat event arrays inside the graph, so a pass needs no copies;
+those of a step have like lengths.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,9 @@ import tensorflow as tf
 from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.types import Dataset, History, Tensor
+
+NARROWEST = 8  # events: shorter windows are not told apart
+FULL_STEPS = 8  # steps that a group of windows is good for at least, since what does not fill one is left out
 
 
 class Pairs(NamedTuple):
@@ -62,7 +66,7 @@ def pair_passes(
       seed: orders the windows and draws the negatives.
 
     Returns:
-      A function from the number of the pass, from 0, to its batches: Pairs with static shapes.
+      A function from the number of the pass, from 0, to its batches: Pairs of a few different shapes.
 
     Raises:
       ValueError: no training events.
@@ -71,49 +75,100 @@ def pair_passes(
     if not len(keep):
         raise ValueError(f"retrieval: expected training events in {dataset.name!r}, got none; give it more data.")
     windows = training_windows(events.user[keep], targets, context)
-    pairs_each = float(np.mean(windows.end - windows.first))
-    batch = max(1, min(round(batch_size / pairs_each), len(windows.begin)))
+    groups = group_windows(windows, batch_size)
     columns = (events.item[keep].astype(np.int32), events.event[keep].astype(np.int32), events.time[keep])
     columns = tuple(tf.constant(column) for column in columns)
-    drawn = [batch, -(-negatives // batch)]
+    places = Windows(*map(tf.constant, windows))
     known = tf.constant(np.flatnonzero(seen_items(training_counts(dataset))), tf.int32)  # no other is a wrong answer
 
-    def cut(windows: Windows, draw: Tensor) -> Pairs:
-        history, target = cut_windows(columns, windows, targets, context)
+    def cut(members: Tensor, shape: Tensor, draw: Tensor) -> Pairs:
+        chosen = Windows(*(tf.gather(column, members) for column in places))
+        history, target = cut_windows(columns, chosen, shape[0], shape[1])
+        size = tf.size(members)
+        drawn = tf.stack([size, (negatives + size - 1) // size])
         place = tf.random.stateless_uniform(drawn, draw, 0, known.shape[0], tf.int32)
         return Pairs(history, target, tf.gather(known, place))
 
     def one_pass(index: int) -> tf.data.Dataset:
         generator = np.random.default_rng([seed, index])
-        order = generator.permutation(len(windows.begin))
-        steps = len(order) // batch
-        draws = generator.integers(0, 2**31 - 1, [steps, 2], dtype=np.int32)
-        shuffled = tf.data.Dataset.from_tensor_slices(Windows(*(column[order] for column in windows)))
-        batches = tf.data.Dataset.zip(
-            (shuffled.batch(batch, drop_remainder=True), tf.data.Dataset.from_tensor_slices(draws))
+        steps = [(part, group) for group in groups for part in _whole_batches(group, generator)]
+        steps = [steps[place] for place in generator.permutation(len(steps))]
+        members = tf.RaggedTensor.from_row_lengths(
+            np.concatenate([part for part, _ in steps]), [len(part) for part, _ in steps]
         )
-        return batches.map(cut, num_parallel_calls=2, deterministic=True).prefetch(4)
+        shapes = np.array([(group.targets, group.width) for _, group in steps], np.int32)
+        draws = generator.integers(0, 2**31 - 1, [len(steps), 2], dtype=np.int32)
+        batches = tf.data.Dataset.from_tensor_slices((members, shapes, draws))
+        batches = batches.map(cut, num_parallel_calls=2, deterministic=True)
+        return batches.apply(tf.data.experimental.assert_cardinality(len(steps))).prefetch(4)
 
     return one_pass
 
 
-def cut_windows(columns: tuple, windows: Windows, targets: int, context: int) -> tuple[History, Tensor]:
+class Group(NamedTuple):
+    """Windows that are cut to one shape."""
+
+    members: np.ndarray  # [M] numbers of the windows
+    batch: int  # S, windows of a step, M at most
+    targets: int  # P, of the window that has most
+    width: int  # T, of the longest window
+
+
+def group_windows(windows: Windows, batch_size: int) -> list[Group]:
+    """Puts windows of like length together, so that the steps of short histories are not mostly padding.
+
+    Args:
+      windows: all of them.
+      batch_size: pairs of a step, about.
+
+    Returns:
+      The groups, longest windows first. Each has enough pairs for `FULL_STEPS` steps, if there are so many at all: too
+      few windows of a length join the longer ones, or the next shorter where there are none.
+    """
+    length, pairs = windows.end - windows.begin, windows.end - windows.first
+    size = np.maximum(np.ceil(np.log2(length)), np.log2(NARROWEST))  # log2 of the power of two that holds it
+    groups, waiting = [], np.zeros(0, np.int64)
+    for power in np.unique(size)[::-1]:
+        waiting = np.concatenate([waiting, np.flatnonzero(size == power)])
+        if pairs[waiting].sum() >= FULL_STEPS * batch_size:
+            groups.append(waiting)
+        elif groups:
+            groups[-1] = np.concatenate([groups[-1], waiting])
+        else:
+            continue
+        waiting = waiting[:0]
+    groups = groups or [waiting]
+    return [_shaped(members, length, pairs, batch_size) for members in groups]
+
+
+def _shaped(members: np.ndarray, length: np.ndarray, pairs: np.ndarray, batch_size: int) -> Group:
+    batch = max(1, min(round(batch_size / float(pairs[members].mean())), len(members)))
+    return Group(members, batch, int(pairs[members].max()), int(length[members].max()))
+
+
+def _whole_batches(group: Group, generator: np.random.Generator) -> list[np.ndarray]:
+    """The group's windows in a random order, cut into batches; what does not fill one waits for another pass."""
+    order = generator.permutation(group.members)
+    return list(order[: len(order) // group.batch * group.batch].reshape(-1, group.batch))
+
+
+def cut_windows(columns: tuple, windows: Windows, targets: int, width: int) -> tuple[History, Tensor]:
     """Gathers windows from the flat event arrays.
 
     Args:
       columns: item, event, time of the training events, [M] each.
       windows: [S] each, tensors.
-      targets: P.
-      context: events before the first target.
+      targets: P, as many as any of them has.
+      width: T, as many events as any of them has.
 
     Returns:
-      History [S, context + P], padded on the right, and target positions [S, P], -1 padding.
+      History [S, T], padded on the right, and target positions [S, P], -1 padding.
     """
     begin, first, end = windows
-    rows = begin[:, tf.newaxis] + tf.range(context + targets, dtype=begin.dtype)  # [S, T]
+    rows = begin[:, tf.newaxis] + tf.range(tf.cast(width, begin.dtype))  # [S, T]
     real = rows < end[:, tf.newaxis]  # [S, T]
     rows = tf.where(real, rows, 0)
     item, event, time = (tf.where(real, tf.gather(column, rows), 0) for column in columns)
-    target = first[:, tf.newaxis] + tf.range(targets, dtype=begin.dtype)  # [S, P]
+    target = first[:, tf.newaxis] + tf.range(tf.cast(targets, begin.dtype))  # [S, P]
     place = tf.where(target < end[:, tf.newaxis], target - begin[:, tf.newaxis], -1)  # [S, P]
     return History(item, event, time), tf.cast(place, tf.int32)

@@ -23,6 +23,7 @@ from tfrec_llm.training import (
     Origin,
     Stage,
     choose_compute,
+    commonest,
     find_origin,
     fit,
     load_weights,
@@ -71,7 +72,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         return model
 
     label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, next(iter(passes(0))), for_rows(len(counts), config.train), stage=label)
+    compute = choose_compute(build, commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
         _start_from(find_origin(config.train), model, config, dataset)

@@ -21,6 +21,8 @@ from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
 from tfrec_llm.retrieval.pairs import Pairs
 from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors
 
+_LOOKED_UP = 4  # item vectors that a training step looks up for each of its pairs, about: few shapes are known before
+
 
 @dataclass(frozen=True)
 class TwoTowersSettings:
@@ -66,6 +68,7 @@ class TwoTowers(tfrs.models.Model):
             name="query_tower",
         )
         self._basket = domain.step == "basket"
+        self._looked_up = _LOOKED_UP * batch_size
         sampled = sampling_probability(counts, batch_size, settings.negatives)
         self._sampled = tf.Variable(sampled, trainable=False, name="sampled")
         self.popularity = tf.Variable(smoothed_log(counts), name="popularity")
@@ -141,7 +144,8 @@ class TwoTowers(tfrs.models.Model):
 
     def _vectors(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Item vectors of ids, by way of the whole table (returned too) where that is less work."""
-        if ids.shape.num_elements() is None or self.items.num_rows > ids.shape.num_elements():
+        looked_up = ids.shape.num_elements() or self._looked_up
+        if self.items.num_rows > looked_up:
             return self.items(ids, training=training), None
         table = self.items.table(training=training)
         return tf.gather(table, ids), table

@@ -4,7 +4,7 @@ Functions and Keras callbacks, no Trainer class: a stage builds and compiles its
 `run_stage` makes sure that only whole results are ever seen.
 """
 
-from tfrec_llm.training.compute import Compute, choose_compute, precision
+from tfrec_llm.training.compute import Compute, choose_compute, commonest, precision
 from tfrec_llm.training.fit import fit
 from tfrec_llm.training.init_from import Origin, find_origin
 from tfrec_llm.training.passes import planned_passes
@@ -18,6 +18,7 @@ __all__ = [
     "Origin",
     "Stage",
     "choose_compute",
+    "commonest",
     "find_origin",
     "fit",
     "load_weights",

@@ -5,6 +5,7 @@ helps some by a third and slows an LSTM tenfold; bfloat16 needs AMX or AVX-512),
 answer is kept for the next run.
 """
 
+import collections
 import contextlib
 import gc
 import logging
@@ -91,6 +92,13 @@ def choose_compute(
     _log.info("%s: seconds per step | %s | -> %s (%s)", stage, row, choice.label, choice.reason)
     files.write_json(path, {"key": key, "choice": asdict(choice)})
     return choice
+
+
+def commonest(batches: tf.data.Dataset) -> Any:
+    """A batch of the shapes that most batches of a pass have: what stands for all of them in `choose_compute`."""
+    shapes = collections.Counter(tuple(_shapes(batch)) for batch in batches)
+    shape, _ = shapes.most_common(1)[0]
+    return next(batch for batch in batches if tuple(_shapes(batch)) == shape)
 
 
 def _by_rule(settings: Train, gpus: list) -> Compute:
