@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config, Retrieval
 from tfrec_llm.data.incidence import ease_weights, training_matrix
+from tfrec_llm.retrieval import item_item
 from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.item_item import learn_neighbours, load_neighbours, train_item_item
 from tfrec_llm.retrieval.past import Neighbours, Past, newest_worth
@@ -75,6 +76,14 @@ def test_only_the_strongest_neighbours_of_the_commonest_items(ring):
     neighbours, *_ = learn_neighbours(settings, ring.dataset)
     assert neighbours.item_ids.shape == (22, 3)
     assert len(set(neighbours.item_ids[neighbours.weights > 0])) <= 6
+
+
+def test_settings_chosen_on_the_commonest_items_serve_all(ring, monkeypatch):
+    whole, *_ = learn_neighbours(Config(), ring.dataset)
+    monkeypatch.setattr(item_item, "CHOSEN_ON", 6)
+    neighbours, gain, _ = learn_neighbours(Config(), ring.dataset)
+    assert gain > 0
+    assert set(neighbours.item_ids[neighbours.weights > 0]) == set(whole.item_ids[whole.weights > 0])
 
 
 def test_a_world_without_validation_users_takes_the_fixed_settings(ring):

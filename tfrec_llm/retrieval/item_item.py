@@ -28,7 +28,7 @@ JUDGED = 2000  # half A queries that penalty and decay are chosen on at most
 JUDGED_CELLS = 5_000_000  # the same times the items: more items are judged by fewer queries, 200 at least
 DEPTH = 10  # of the NDCG that chooses
 CHUNK = 256
-UNCHOSEN = (500.0, 5.0)  # penalty and decay where nobody can be asked
+CHOSEN_ON = 10_000  # commonest items that penalty and decay are chosen on: one matrix for each penalty
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +40,18 @@ class Asked(NamedTuple):
     allowed: np.ndarray  # [R, K] bool which of them may come back
     relevant: np.ndarray  # item indices, flat
     offsets: np.ndarray  # [R+1]
+
+
+class Choice(NamedTuple):
+    """What ranks half A best."""
+
+    gain: float  # its NDCG@10
+    l2: float
+    decay: float  # steps
+    spread: float  # of its scores
+
+
+UNCHOSEN = Choice(0.0, 500.0, 5.0, 1.0)  # where nobody can be asked
 
 
 def train_item_item(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str, Any]]:
@@ -82,21 +94,35 @@ def learn_neighbours(config: Config, dataset: Dataset) -> tuple[Neighbours, floa
     """
     settings, owned = config.retrieval, training_matrix(dataset)
     counts = np.asarray(owned.sum(axis=0)).ravel()
-    kept = np.sort(np.argsort(-counts, kind="stable")[: settings.item_item_max_items])
-    kept = kept[(counts[kept] > 0) & (kept >= FIRST_ITEM)]
-    asked = _asked(config, dataset, kept)
-    best = (-1.0, None)
-    for l2 in settings.item_item_l2 if asked else UNCHOSEN[:1]:
-        weights = ease_weights(owned[:, kept], l2)
-        for decay in DECAYS if asked else UNCHOSEN[1:]:
-            gain, spread = _judge(asked, decay, weights) if asked else (0.0, 1.0)
+    kept = _commonest(counts, settings.item_item_max_items)
+    asked = _asked(config, dataset, _commonest(counts, min(settings.item_item_max_items, CHOSEN_ON)))
+    choice, found = _choose(settings, owned, asked) if asked else (UNCHOSEN, None)
+    if found is None or len(kept) > len(asked.kept):
+        found = _strongest(ease_weights(owned[:, kept], choice.l2), kept, owned.shape[1], settings)
+    item_ids, weights = found
+    neighbours = Neighbours(item_ids, (weights / max(choice.spread, 1e-6)).astype(np.float32), choice.decay)
+    return neighbours, choice.gain, len(asked.offsets) - 1 if asked else 0
+
+
+def _commonest(counts: np.ndarray, most: int) -> np.ndarray:
+    """The items that most users have, by index."""
+    items = np.sort(np.argsort(-counts, kind="stable")[:most])
+    return items[(counts[items] > 0) & (items >= FIRST_ITEM)]
+
+
+def _choose(
+    settings: Retrieval, owned: sparse.csr_matrix, asked: Asked
+) -> tuple[Choice, tuple[np.ndarray, np.ndarray]]:
+    """Penalty and decay that half A likes best, and the strongest weights then, of the items asked about."""
+    best, found = UNCHOSEN._replace(gain=-1.0), None
+    for l2 in settings.item_item_l2:
+        weights = ease_weights(owned[:, asked.kept], l2)
+        for decay in DECAYS:
+            gain, spread = _judge(asked, decay, weights)
             log.info("item_item: penalty %g, decay %g: ndcg@%d %.4f on half A", l2, decay, DEPTH, gain)
-            if gain > best[0]:
-                strongest = _strongest(weights, kept, len(counts), settings)
-                best = (gain, Neighbours(*strongest, decay), max(spread, 1e-6))
-    gain, neighbours, spread = best
-    count = len(asked.offsets) - 1 if asked else 0
-    return neighbours._replace(weights=(neighbours.weights / spread).astype(np.float32)), gain, count
+            if gain > best.gain:
+                best, found = Choice(gain, l2, decay, spread), _strongest(weights, asked.kept, owned.shape[1], settings)
+    return best, found
 
 
 def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
