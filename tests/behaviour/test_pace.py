@@ -42,6 +42,20 @@ def test_a_fast_machine_keeps_the_plan(monkeypatch):
     assert float(pace.planned) == 80
 
 
+def test_a_training_that_goes_on_remembers_its_time(monkeypatch):
+    clock(monkeypatch, 0.0, 1000.0, 1000.0)
+    pace = Pace(1.0, steps_per_pass=10, passes=8)
+    pace.go_on(2, seconds=240.0, minutes=9)  # two passes of two minutes were made: five minutes are left
+    assert float(pace.planned) == 50
+
+
+def test_nothing_to_go_on_from(monkeypatch):
+    clock(monkeypatch, 0.0)
+    pace = Pace(1.0, steps_per_pass=10, passes=8)
+    pace.go_on(0, seconds=0.0, minutes=9)
+    assert float(pace.planned) == 80
+
+
 def test_no_limit_no_replanning():
     pace = Pace(1.0, steps_per_pass=10, passes=8)
     pace.replan(10, minutes=0)

@@ -33,6 +33,18 @@ class Pace(tf.keras.optimizers.schedules.LearningRateSchedule):
         progress = tf.clip_by_value((step - warm) / tf.maximum(self.planned - warm, 1), 0, 1)
         return self.peak * tf.minimum((step + 1) / (warm + 1), 0.5 * (1 + tf.cos(math.pi * progress)))
 
+    def go_on(self, passes: int, seconds: float, minutes: float) -> None:
+        """Plans the rest of a training that was killed.
+
+        Args:
+          passes: whole passes made before.
+          seconds: they took.
+          minutes: as of `replan`.
+        """
+        if passes:
+            self._done, self._begin = passes - 1, time.monotonic() - seconds
+            self.replan(passes * self.steps_per_pass, minutes)
+
     def replan(self, step: int, minutes: float) -> None:
         """Plans the rest of the training; called after every pass.
 

@@ -10,7 +10,7 @@ from tfrec_llm.behaviour.judging import MAX_ROWS, make_judge
 from tfrec_llm.behaviour.models import MODELS
 from tfrec_llm.behaviour.pace import Pace
 from tfrec_llm.behaviour.sequence import SequenceModel
-from tfrec_llm.config import Config, choose
+from tfrec_llm.config import Behaviour, Config, choose
 from tfrec_llm.data.content import content_features
 from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.data.pipeline import sequence_passes
@@ -20,6 +20,7 @@ from tfrec_llm.training import (
     Compute,
     Origin,
     Stage,
+    checkpoints,
     choose_compute,
     commonest,
     find_origin,
@@ -57,7 +58,7 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     strategy, steps = make_strategy(config.train), int(passes(0).cardinality())
     epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     with strategy.scope():
-        pace = Pace(settings.learning_rate, steps, epochs)
+        pace = _paced(settings, stage, steps, epochs)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -98,6 +99,13 @@ def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Pa
     model = builder(own, config, dataset, items)
     load_weights(model, Path(folder) / WEIGHTS)
     return model
+
+
+def _paced(settings: Behaviour, stage: Stage, steps: int, epochs: int) -> Pace:
+    """The learning rate; of a training that was killed, planned for the time that it has left."""
+    pace, before = Pace(settings.learning_rate, steps, epochs), checkpoints.latest(stage.work)
+    pace.go_on(before.done, before.seconds, settings.max_minutes)
+    return pace
 
 
 def _validator(model: SequenceModel, dataset: Dataset, config: Config, pace: Pace) -> Callable[[], dict[str, float]]:
