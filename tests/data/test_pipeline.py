@@ -98,7 +98,7 @@ def test_batches_hold_every_piece_and_little_padding():
 def test_shapes_are_few():
     generator = np.random.default_rng(0)
     got = batches(dataset_of(generator.integers(2, 60, 200)))
-    assert len({batch.shape for batch in got}) <= pipeline.BUCKETS
+    assert len({batch.shape for batch in got}) <= len(pipeline.EIGHTHS)
 
 
 def test_a_pass_is_a_function_of_seed_and_number():

@@ -34,7 +34,8 @@ def test_equals_keras_with_several_targets_and_rows_without():
     labels = np.zeros((3, 7))
     labels[0, [1, 2]], labels[2, 6] = 0.5, 1
     expected = tf.nn.softmax_cross_entropy_with_logits(labels, logits).numpy()[[0, 2]].mean()
-    np.testing.assert_allclose(softmax.full_softmax(QUERIES, tf.constant(TABLE), many), expected, rtol=1e-5)
+    for packed in (True, False):
+        np.testing.assert_allclose(softmax.full_softmax(QUERIES, tf.constant(TABLE), many, packed), expected, rtol=1e-5)
 
 
 def test_gradients_equal_those_of_the_plain_formula():

@@ -180,7 +180,7 @@ class SequenceModel(tf.keras.Model):
         if item_table is not None:
             bias = tf.where(self._seen, self.bias, _NEVER)  # what nobody had yet is no wrong answer
             table = self._with_bias(tf.cast(item_table, queries.dtype), tf.cast(bias, queries.dtype))
-            return softmax.full_softmax(queries, table, targets)
+            return softmax.full_softmax(queries, table, targets, packed=not self.fixed_steps)
         uniform = noise.uniform((self.num_sampled,), 302)
         sample, log_expected = self._sampler(uniform)
 

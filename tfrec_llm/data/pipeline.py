@@ -4,6 +4,7 @@ The behaviour stage trains on these. A long sequence is cut into pieces that ove
 after a user's first step is the target of exactly one piece, and the cuts move from pass to pass.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tfrec_llm.types import PADDING, Dataset, History
 
-BUCKETS = 8  # lengths of batches: eighths of the longest
+EIGHTHS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8)  # lengths of batches, as shares of the longest
 
 
 def training_sequences(dataset: Dataset, max_length: int, seed: int | None = None) -> History:
@@ -59,7 +60,7 @@ def sequence_passes(dataset: Dataset, max_length: int, batch_size: int, seed: in
     """
     events = _training_events(dataset)
     tensors = History(*(tf.constant(values) for values in events.history))
-    lengths = sorted({max(2, -(-max_length * share // BUCKETS)) for share in range(1, BUCKETS + 1)})
+    lengths = sorted({max(2, math.ceil(max_length * share / 8)) for share in EIGHTHS})
 
     def one_pass(pass_index: int) -> tf.data.Dataset:
         generator = np.random.default_rng((seed, pass_index))

@@ -46,20 +46,24 @@ def log_partition(queries, items):
     return highest + tf.math.log(total), gradient
 
 
-def full_softmax(queries, table, targets: Targets):
+def full_softmax(queries, table, targets: Targets, packed: bool = True):
     """Cross entropy over all items.
 
     Args:
       queries: [R, Q].
       table: [N+2, Q].
       targets: P entries; their weights sum to 1 for each row that has a target.
+      packed: leaves out the rows without a target; not under XLA, which would compile for every number of them.
 
     Returns:
       Scalar float32: mean over the rows that have a target.
     """
     weights = row_weights(targets, tf.shape(queries)[0])  # [R]
-    partition = log_partition(queries, table[FIRST_ITEM:])  # [R]
     hits = _inner(queries, targets.row, tf.gather(table, targets.item))  # [P]
+    if packed:
+        rows = tf.where(weights > 0)[:, 0]
+        queries, weights = tf.gather(queries, rows), tf.gather(weights, rows)
+    partition = log_partition(queries, table[FIRST_ITEM:])  # [R]
     loss = tf.reduce_sum(weights * partition) - tf.reduce_sum(targets.weight * hits)
     return tf.math.divide_no_nan(loss, tf.reduce_sum(weights))
 
