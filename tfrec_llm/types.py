@@ -173,6 +173,7 @@ class Domain:
     requests: tuple[str, ...] = ()  # intents that ask for items: synthetic utterances use only these; () = all
     prices: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # language -> kind -> phrases
     intent_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # corpus -> its label -> intent
+    unnamed: str = ""  # event type of a log that names none; "" = the first
 
 
 @dataclass(frozen=True)

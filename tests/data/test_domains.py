@@ -46,6 +46,7 @@ def test_both_domains_are_there():
 
 def test_the_weights_of_every_event_are_in_range(domain):
     assert tuple(domain.rewards) == tuple(domain.satisfaction) == domain.events
+    assert domain.unnamed in domain.events
     assert all(0 <= value <= 1 for value in domain.rewards.values())
     assert all(-1 <= value <= 1 for value in domain.satisfaction.values())
     assert max(domain.rewards.values()) == 1
@@ -123,6 +124,7 @@ def test_a_users_own_file(tmp_path):
         ('requests = ["find"]', 'requests = ["seek"]', "requests.*seek"),
         ("[words.en]", '[prices.en]\nbelow = ["under {amount}", "under"]\n[words.en]', "prices.en.below.*{amount}"),
         ("[words.en]", '[prices.en]\nfree = ["gratis", "free"]\n[words.en]', "kinds of price phrases"),
+        ('name = "books"', 'name = "books"\nunnamed = "sell"', "unnamed: .*sell"),
         ("[words.en]", '[intent_map.snips]\nPlayMusic = "sing"\n[words.en]', "intent_map.snips.*sing"),
         ('name = "books"', 'name = "books', "expected TOML"),
     ],

@@ -62,7 +62,7 @@ def test_columns_can_be_mapped(write):
     path = write(*rows, header="customer,sku,when")
     dataset = load(path, columns={"user_id": "customer", "item_id": "sku", "timestamp": "when"})
     assert dataset.protocol["interactions"] == 12
-    assert set(dataset.interactions.event) == {1}  # neither type nor value is known
+    assert set(dataset.interactions.event) == {8}  # neither type nor value is known: watch
     with pytest.raises(ConfigError, match=r"data\.columns: expected names among .* got 'usr'"):
         load(path, columns={"usr": "customer"})
 
@@ -71,6 +71,21 @@ def test_ratings_without_event_types(write):
     rows = [",".join([*row.split(",")[:3], "4"]) for row in events()]
     dataset = load(write(*rows, header="user_id,item_id,timestamp,value"))
     assert set(dataset.interactions.event) == {5}  # rated_4
+
+
+@pytest.mark.parametrize(
+    ("values", "events_wanted"),
+    [
+        (("0.5", "2.5", "5", ""), [2, 4, 6, 8]),  # ratings with halves, one missing
+        (("1", "1", "1", "1"), [8] * 4),  # a column of ones says that it happened
+        (("1", "3", "17", "2"), [8] * 4),  # plays, not ratings
+    ],
+)
+def test_values_without_event_types(write, values, events_wanted):
+    rows = [",".join([*row.split(",")[:3], values[place % 4]]) for place, row in enumerate(events())]
+    dataset = load(write(*rows, header="user_id,item_id,timestamp,value"))
+    assert dataset.interactions.event.tolist() == events_wanted * 3
+    assert dataset.interactions.value[:4].tolist() == [float(value or 1) for value in values]
 
 
 def test_iso_8601_and_parquet(write, tmp_path):

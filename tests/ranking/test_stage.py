@@ -77,10 +77,17 @@ def test_bad_rewards_are_refused_before_training(logged, domain, stage, value):
         train(CONFIG, domain, rows._replace(reward=reward), context, PRIOR, stage)
 
 
-def test_rows_without_any_reward_are_refused(logged, domain, stage):
+def test_where_nothing_is_worth_anything_hits_count(logged, domain, stage, caplog):
     rows, context = logged
-    with pytest.raises(ValueError, match="worth something, got none"):
-        train(CONFIG, domain, rows._replace(reward=np.zeros_like(rows.reward)), context, PRIOR, stage)
+    figures = train(CONFIG, domain, rows._replace(reward=np.zeros_like(rows.reward)), context, PRIOR, stage)
+    assert "no event of the log is worth anything" in caplog.text
+    assert figures["ranking.replay.blend.reward"]["value"] > 0
+
+
+def test_rows_whose_answer_is_no_candidate_are_refused(logged, domain, stage):
+    rows, context = logged
+    with pytest.raises(ValueError, match="is a candidate, got none"):
+        train(CONFIG, domain, rows._replace(target=np.zeros_like(rows.target)), context, PRIOR, stage)
 
 
 def test_a_context_that_does_not_fit_is_refused(logged, domain, stage):

@@ -50,6 +50,7 @@ class _Table:
     feelings: Phrases = field(default_factory=dict)
     prices: Phrases = field(default_factory=dict)
     intent_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unnamed: str = setting("", "event type of a log that names none; empty = the first")
 
 
 def domain_names() -> tuple[str, ...]:
@@ -89,6 +90,7 @@ def _checked(table: _Table, where: str) -> Domain:
         raise ConfigError(f"{where}: expected at least one name in events and in intents, got none.")
     if NEUTRAL not in table.emotions:
         raise ConfigError(f"{where}: emotions: expected 'neutral' among them (a sentence without a feeling).")
+    _check_known([table.unnamed] if table.unnamed else [], table.events, f"{where}: unnamed", "events")
     _check_known(table.requests, table.intents, f"{where}: requests", "intents")
     _check_weights(table.rewards, table.events, 0.0, f"{where}: rewards")
     _check_weights(table.satisfaction, table.events, -1.0, f"{where}: satisfaction")
@@ -105,6 +107,7 @@ def _checked(table: _Table, where: str) -> Domain:
     values: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(table)}
     values["rewards"] = {event: table.rewards.get(event, 0.0) for event in table.events}
     values["satisfaction"] = {event: table.satisfaction.get(event, 0.0) for event in table.events}
+    values["unnamed"] = table.unnamed or table.events[0]
     return Domain(**values)
 
 

@@ -4,6 +4,7 @@ Everything is checked before any training: one message names the file, the colum
 """
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,23 +54,26 @@ def load(settings: Data, seed: int) -> RawData:
 def read_events(table: Table, domain: Domain) -> pd.DataFrame:
     """Interactions in the form of `raw.RawData`.
 
-    Without a column `event`, a value from 1 to 5 is a rating where the domain has ratings, and everything is the
-    domain's first event type where it has none.
+    Without a column `event`, values from 0.5 to 5 are ratings where the domain has ratings; everything else is what the
+    domain calls an event without a name.
     """
     events = pd.DataFrame({name: read_ids(table, name) for name in ("user_id", "item_id")})
     for name in events:
         _refuse_single(table, events[name], name)
     events["timestamp"] = read_seconds(table, "timestamp")
-    events["value"] = read_numbers(table, "value", unknown=1.0)
-    if "event" in table.frame.columns:
-        events["event"] = read_words(table, "event")
-    elif not any(name.startswith("rated_") for name in domain.events):
-        events["event"] = domain.events[0]
-    elif "value" in table.frame.columns:
-        events["event"] = [f"rated_{value:.0f}" if value % 1 == 0 else "" for value in events["value"]]
-    else:
-        events["event"] = ""
+    values = read_numbers(table, "value", unknown=np.nan)
+    events["value"] = np.where(np.isnan(values), 1.0, values)
+    events["event"] = read_words(table, "event") if "event" in table.frame.columns else _events_of(values, domain)
     return events
+
+
+def _events_of(values: Sequence[float], domain: Domain) -> list[str]:
+    """The event type of each value: a rating, rounded to a whole one, or the domain's unnamed event."""
+    values, ratings = np.asarray(values, float), any(name.startswith("rated_") for name in domain.events)
+    given = values[~np.isnan(values)]
+    if not ratings or not len(given) or given.min() < 0.5 or not 1 < given.max() <= 5:  # all ones: no ratings
+        return [domain.unnamed] * len(values)
+    return [domain.unnamed if np.isnan(value) else f"rated_{int(value + 0.5)}" for value in values]
 
 
 def read_items(settings: Data, interactions: Table, used: pd.Series) -> pd.DataFrame:

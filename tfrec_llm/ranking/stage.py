@@ -110,12 +110,16 @@ def _divide(rows: Rows, context: np.ndarray) -> tuple[Logged, Logged, float]:
     stop = np.asarray(rows.stop)
     if len(context) != len(reward) or not np.isfinite(context).all():
         raise ValueError(f"expected a finite context [{len(reward)}, C], got {context.shape}; run fusion on the rows.")
-    paid = reward[~stop][np.asarray(rows.target)[~stop]]
-    if not paid.any():
+    target = np.asarray(rows.target, bool)
+    if not target[~stop].any():
         raise ValueError(
-            f"expected training rows whose true next item is a candidate and is worth something, got none in "
-            f"{(~stop).sum()} rows; raise retrieval.candidates or look at the [rewards] of the domain."
+            f"expected training rows whose true next item is a candidate, got none in {(~stop).sum()} rows; "
+            "raise retrieval.candidates."
         )
+    if not reward[~stop][target[~stop]].any():
+        _log.warning("ranking: no event of the log is worth anything; look at [rewards] of the domain. Hits count 1.")
+        reward = target.astype(np.float32)
+    paid = reward[~stop][target[~stop]]
 
     def part(chosen: np.ndarray) -> Logged:
         logged = Logged(context, rows.candidates, reward)

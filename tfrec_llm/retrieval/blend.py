@@ -31,8 +31,9 @@ def fit_blend(
 ) -> dict[str, dict[str, Any]]:
     """Learns the weights of a source's sources and leaves the best in it.
 
-    It starts at the best single source, and what it keeps has neither a higher loss nor a lower NDCG@10 on the
-    stopping rows than that.
+    It starts at the best single source, and what it keeps has neither a higher loss on the stopping rows nor a lower
+    NDCG@10 on all rows than that: the stopping rows alone are too few to tell NDCGs apart, the weights too few to be
+    learnt by heart.
 
     Args:
       source: as built; its scales and weights are set.
@@ -92,12 +93,19 @@ def descend(
       only: [P] bool, the weights that may move; None = all.
 
     Returns:
-      [P] the weights of the lowest loss on the stopping rows among those whose NDCG@10 there is not below the start's.
+      [P] the weights of the lowest loss on the stopping rows among those whose NDCG@10 on all rows is not below the
+      start's.
     """
     free = np.flatnonzero(np.ones(len(start), bool) if only is None else only)
     ridge = np.where(np.arange(len(start)) < moments.common, RIDGE, RIDGE_LENGTH)
     theta, here, first = start, moments(start, learn), moments(start, stop)
     best, lowest, waited = start, first.loss, 0
+    share = len(learn) / (len(learn) + len(stop))
+
+    def gain(learnt: Pass, judged: Pass) -> float:
+        return share * learnt.gain + (1 - share) * judged.gain
+
+    least = gain(here, first)
     for _ in range(STEPS):
         pull = ridge * (theta - start)
         curvature = here.curvature[np.ix_(free, free)] + np.diag(ridge[free])
@@ -107,7 +115,7 @@ def descend(
             moments, learn, theta, direction, here, lambda t: _penalty(t - start, ridge)
         )
         judged = moments(theta, stop)
-        if judged.loss < lowest and judged.gain >= first.gain:
+        if judged.loss < lowest and gain(there, judged) >= least:
             best, lowest, waited = theta, judged.loss, 0
         else:
             waited += 1
