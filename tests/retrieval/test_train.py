@@ -1,5 +1,7 @@
 """retrieval.train: a rule is learnt and noise is not; what is saved is what is loaded."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -39,11 +41,13 @@ def test_does_not_learn_noise(world, stage):
 
 
 def test_baskets_are_learnt_too(world, stage):
-    made, settings, where = world(per_step=2, step="basket", repeat=True), config(epochs=5), stage()
-    retrieval.train(settings, made.dataset, None, where)
-    model = retrieval.load(settings, made.dataset, None, where.folder)
-    test = retrieval.judge(model, made.dataset, made.dataset.split.validation, np.arange(60), 20)
-    assert test["ndcg@10"] > 0.7
+    made, gains = world(per_step=2, step="basket", repeat=True), []
+    for seed in range(5, 9):  # sixty steps on so little data end anywhere from .5 to .96
+        settings, where = dataclasses.replace(config(epochs=5), seed=seed), stage(f"towers{seed}")
+        retrieval.train(settings, made.dataset, None, where)
+        model = retrieval.load(settings, made.dataset, None, where.folder)
+        gains.append(retrieval.judge(model, made.dataset, made.dataset.split.validation, np.arange(60), 20)["ndcg@10"])
+    assert np.mean(gains) > 0.6
 
 
 def test_files(world, stage):
