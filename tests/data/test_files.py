@@ -81,11 +81,12 @@ def test_ratings_without_event_types(write):
         (("1", "3", "17", "2"), [8] * 4),  # plays, not ratings
     ],
 )
-def test_values_without_event_types(write, values, events_wanted):
+def test_values_without_event_types(write, values, events_wanted, caplog):
     rows = [",".join([*row.split(",")[:3], values[place % 4]]) for place, row in enumerate(events())]
     dataset = load(write(*rows, header="user_id,item_id,timestamp,value"))
     assert dataset.interactions.event.tolist() == events_wanted * 3
     assert dataset.interactions.value[:4].tolist() == [float(value or 1) for value in values]
+    assert ("are no ratings" in caplog.text) == (set(events_wanted) == {8})
 
 
 def test_iso_8601_and_parquet(write, tmp_path):

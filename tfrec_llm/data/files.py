@@ -71,7 +71,12 @@ def _events_of(values: Sequence[float], domain: Domain) -> list[str]:
     """The event type of each value: a rating, rounded to a whole one, or the domain's unnamed event."""
     values, ratings = np.asarray(values, float), any(name.startswith("rated_") for name in domain.events)
     given = values[~np.isnan(values)]
-    if not ratings or not len(given) or given.min() < 0.5 or not 1 < given.max() <= 5:  # all ones: no ratings
+    if not ratings or not len(given):
+        return [domain.unnamed] * len(values)
+    if given.min() < 0.5 or not 1 < given.max() <= 5:  # all ones say that it happened
+        log.warning(
+            "values from %g to %g are no ratings from 0.5 to 5: events are %r", given.min(), given.max(), domain.unnamed
+        )
         return [domain.unnamed] * len(values)
     return [domain.unnamed if np.isnan(value) else f"rated_{int(value + 0.5)}" for value in values]
 
