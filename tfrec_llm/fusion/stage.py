@@ -140,7 +140,7 @@ def _examples(rows: Rows) -> tuple[Examples, Examples, int]:
     if not (counts[~stop] > 0).any():
         raise ValueError(
             f"expected training rows with the true next item among their candidates, got none in {(~stop).sum()}; "
-            "raise retrieval.candidates."
+            "raise retrieval.candidates, or, if users take the same items again, set repeat = true in the domain TOML."
         )
     label = (right / np.maximum(counts, 1)[:, None]).astype(np.float32)
     every = Examples(dict(rows.modalities), rows.candidates, label)

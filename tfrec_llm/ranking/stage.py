@@ -114,7 +114,7 @@ def _divide(rows: Rows, context: np.ndarray) -> tuple[Logged, Logged, float]:
     if not target[~stop].any():
         raise ValueError(
             f"expected training rows whose true next item is a candidate, got none in {(~stop).sum()} rows; "
-            "raise retrieval.candidates."
+            "raise retrieval.candidates, or, if users take the same items again, set repeat = true in the domain TOML."
         )
     if not reward[~stop][target[~stop]].any():
         _log.warning("ranking: no event of the log is worth anything; look at [rewards] of the domain. Hits count 1.")
