@@ -2,6 +2,7 @@
 
 from tfrec_llm import behaviour, data, fusion, ranking, retrieval, text
 from tfrec_llm.config import Component, Config, ConfigError, choose
+from tfrec_llm.evaluation import policies
 
 
 def check(config: Config) -> None:
@@ -26,6 +27,7 @@ def check(config: Config) -> None:
     choose(retrieval.INDEXES, config.retrieval.index, "retrieval.index")
     choose(fusion.FUSIONS, config.fusion.layer, "fusion.layer")
     choose(ranking.AGENTS, config.ranking.agent, "ranking.agent")
+    policies.check_gate(config.gate)
     for world in config.simulate.worlds:
         choose(ranking.WORLDS, Component(world), "simulate.worlds")
     _check_names((config.data.source,), data.DATASETS, "data.source")

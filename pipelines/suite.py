@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines import checks, judged, stages, tutorial
+from pipelines import checks, judged, stages
+from pipelines.studies import STUDIES
 from tfrec_llm import evaluation
 from tfrec_llm.config import Config, ConfigError, build, setting, to_table
 from tfrec_llm.training import files
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
 SUITES, RESULTS, RUNS = ROOT / "pipelines" / "suites", ROOT / "results", ROOT / "runs" / "suites"
 MINUTES = 45  # a cell may take
-STUDIES = {  # where a cell is no run of the stages -> its config, what checks it, what makes its report
-    "tutorial": (tutorial.TutorialConfig, tutorial.check, tutorial.study)
-}
 STAGES = (*stages.ORDER, "baselines", "evaluate", *STUDIES)
 JUDGES = {  # where a cell may stop and be judged -> after which stage, by what
     "baselines": ("text", judged.judge_baselines),
@@ -46,12 +44,12 @@ class Suite:
     upto: str = setting(
         "evaluate",
         "the last stage of a cell; behaviour and retrieval are judged alone, baselines after the text stage; "
-        "tutorial: cells of pipelines.tutorial",
+        "or a study of pipelines.studies",
         choices=STAGES,
     )
     seeds: tuple[int, ...] = setting((1,), "of each cell")
     columns: tuple[str, ...] = setting(
-        (), "metric keys of the table, * for all names of a part, {corpus} for the cell's own", low=1
+        (), "metric keys of the table, * for all names of a part, {corpus} and {cell} for the cell's own", low=1
     )
     against: str = setting("", "the cell that the others are compared with, seed by seed; empty = none")
     base: Mapping[str, Any] = setting({}, "sections of a config that all cells share")
@@ -63,7 +61,7 @@ class Cell(NamedTuple):
 
     suite: str
     variant: str
-    config: Config | tutorial.TutorialConfig
+    config: Any  # a Config, or that of a study
 
     @property
     def name(self) -> str:
@@ -98,7 +96,7 @@ def all_cells(name: str, only: Sequence[str] = ()) -> list[Cell]:
       ConfigError: no such suite or cell, or settings that do not fit.
     """
     suite, found = load_suite(name), []
-    kind = STUDIES[suite.upto][0] if suite.upto in STUDIES else Config
+    kind = STUDIES[suite.upto].config if suite.upto in STUDIES else Config
     for seed in suite.seeds:
         for variant, changes in suite.cells.items():
             table = merged(suite.base, {**changes, "seed": seed})
@@ -166,7 +164,7 @@ def run_cell(cell: Cell) -> None:
       cell: of `all_cells`.
     """
     start, upto = time.monotonic(), load_suite(cell.suite).upto
-    report = STUDIES[upto][2](cell.config) if upto in STUDIES else _run_stages(cell, upto)
+    report = STUDIES[upto].report(cell.config) if upto in STUDIES else _run_stages(cell, upto)
     about = {
         "command": f"python -m pipelines.evaluate --suite {cell.suite} --cells {cell.name}",
         "date": datetime.date.today().isoformat(),
@@ -207,7 +205,7 @@ def check_cell(cell: Cell) -> None:
       ConfigError: an unknown name or setting.
     """
     upto = load_suite(cell.suite).upto
-    (STUDIES[upto][1] if upto in STUDIES else checks.check)(cell.config)
+    (STUDIES[upto].check if upto in STUDIES else checks.check)(cell.config)
 
 
 def _run_stages(cell: Cell, upto: str) -> dict[str, Any]:

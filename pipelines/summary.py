@@ -9,7 +9,7 @@ from scipy import stats
 
 from pipelines.suite import Suite
 
-OWN = "{corpus}"  # in a column: the corpus that the cell learns from
+OWN, NAME = "{corpus}", "{cell}"  # in a column: the corpus that the cell learns from, and the cell's own name
 Kept = Mapping[str, Sequence[Mapping[str, Any]]]  # variant -> what is kept of its seeds
 
 
@@ -78,12 +78,13 @@ def paired(ours: Sequence[Mapping], theirs: Sequence[Mapping], key: str) -> list
 
 
 def _own(cell: Mapping, key: str) -> str:
-    """A key with the cell's first corpus in place of OWN."""
-    return key.replace(OWN, next(iter(cell["settings"].get("text", {}).get("corpora", ())), ""))
+    """A key with the cell's first corpus in place of OWN, and its name in place of NAME."""
+    corpus = next(iter(cell["settings"].get("text", {}).get("corpora", ())), "")
+    return key.replace(OWN, corpus).replace(NAME, cell.get("about", {}).get("cell", ""))
 
 
 def _keys(pattern: str, cells: Kept) -> list[str]:
-    if OWN in pattern:
+    if OWN in pattern or NAME in pattern:
         return [pattern]
     wanted = re.compile(re.escape(pattern).replace(r"\*", r"[^.]+"))
     known = {key for kept in cells.values() for cell in kept for key in cell["metrics"]}

@@ -161,6 +161,26 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a new policy must show on logged decisions before it replaces the one that serves."""
+
+    share: float = setting(
+        0.3, "of the decisions, by a hash of their ids: kept from training, judged on", low=0.01, high=0.99
+    )
+    margin: float = setting(
+        0.02, "routine: of the incumbent's value, that the lower bound may lie below it", low=0, high=1
+    )
+    harm_margin: float = setting(
+        0.1, "of the incumbent's harm, that a safety metric may grow by where it is not sure that it grows", low=0
+    )
+    min_effective_sample: float = setting(500.0, "fewer effective decisions are not enough evidence", low=1)
+    estimator: Component = setting(Component("sndr"), "a name in tfrec_llm.evaluation.policies.ESTIMATORS")
+    reward_model: Component = setting(Component("ridge"), "a name in tfrec_llm.evaluation.policies.REWARD_MODELS")
+    folds: int = setting(3, "of the cross-fitted reward model", low=2)
+    bootstrap: int = setting(1000, "resamples of an interval", low=10)
+
+
+@dataclass(frozen=True)
 class Export:
     """The SavedModel."""
 
@@ -191,6 +211,7 @@ class Config:
     fusion: Fusion = field(default_factory=Fusion)
     ranking: Ranking = field(default_factory=Ranking)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    gate: Gate = field(default_factory=Gate)
     export: Export = field(default_factory=Export)
     simulate: Simulate = field(default_factory=Simulate)
 

@@ -1,4 +1,7 @@
-"""Judges: the protocol, baselines without training code of ours, intervals, and the report that programs read."""
+"""Judges: the protocol, baselines without training code of ours, intervals, and the report that programs read.
+
+`policies`, the off-policy estimators and the gate, is imported where it is needed.
+"""
 
 from tfrec_llm.evaluation.baselines import BASELINES, Builder
 from tfrec_llm.evaluation.cold import BASELINES as COLD_BASELINES

@@ -53,9 +53,9 @@ def summarise_all(values: Mapping[str, np.ndarray], bootstrap: int = 1000, seed:
     checked = [_checked(column) for column in values.values()]
     if len({len(column) for column in checked}) > 1:
         raise ValueError(f"expected metrics of the same queries, got {[len(column) for column in checked]} values.")
-    means = _resampled_means(np.stack(checked, axis=1), bootstrap, seed)  # [bootstrap, metrics]
+    means = resampled_means(np.stack(checked, axis=1), bootstrap, seed)  # [bootstrap, metrics]
     return {
-        name: Figure(float(column.mean()), _interval(resampled, len(column)), len(column))
+        name: Figure(float(column.mean()), interval(resampled, len(column)), len(column))
         for name, column, resampled in zip(values, checked, means.T, strict=True)
     }
 
@@ -76,11 +76,11 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, bootstrap: int = 1000, seed: 
     if a.shape != b.shape:
         raise ValueError(f"expected two systems judged on the same queries, got {a.shape} and {b.shape} values.")
     difference = _checked(a - b)
-    means = _resampled_means(difference[:, None], bootstrap, seed)[:, 0]
+    means = resampled_means(difference[:, None], bootstrap, seed)[:, 0]
     # the observed sample counts as one resample (Davison and Hinkley, 1997), so that p is never 0
     tail = min((means <= 0).sum(), (means >= 0).sum())
     p = min(1.0, 2 * (1 + int(tail)) / (1 + bootstrap))
-    return Comparison(float(difference.mean()), _interval(means, len(difference)), p, len(difference))
+    return Comparison(float(difference.mean()), interval(means, len(difference)), p, len(difference))
 
 
 def _checked(values: np.ndarray) -> np.ndarray:
@@ -93,8 +93,8 @@ def _checked(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _resampled_means(values: np.ndarray, bootstrap: int, seed: int) -> np.ndarray:
-    """[bootstrap, metrics] means of resamples with replacement of the rows of values [R, metrics]."""
+def resampled_means(values: np.ndarray, bootstrap: int, seed: int) -> np.ndarray:
+    """[bootstrap, metrics] means of resamples with replacement of the rows of values [R, metrics]; seeded."""
     generator, length = np.random.default_rng(seed), len(values)
     size = max(1, CHUNK // length)
     parts = []
@@ -106,7 +106,8 @@ def _resampled_means(values: np.ndarray, bootstrap: int, seed: int) -> np.ndarra
     return np.concatenate(parts)
 
 
-def _interval(means: np.ndarray, n: int) -> tuple[float, float] | None:
+def interval(means: np.ndarray, n: int) -> tuple[float, float] | None:
+    """The middle 95 % of resampled means of n values, None where one value gives no interval."""
     if n < 2:
         return None
     low, high = np.percentile(means, [2.5, 97.5])
