@@ -110,7 +110,9 @@ def test_other_modalities_are_refused(name):
 
 
 def test_unknown_fusions_and_settings_are_refused():
-    with pytest.raises(ConfigError, match=r"fusion\.layer: expected one of concatenation, got 'gated'"):
+    with pytest.raises(
+        ConfigError, match=r"fusion\.layer: expected one of concatenation, .*weighted_average, got 'gated'"
+    ):
         build_fusion(Component("gated"), WIDTHS)
     with pytest.raises(ConfigError, match="unknown key 'dims'; did you mean 'dim'"):
         build_fusion(Component("concatenation", {"dims": 8}), WIDTHS)

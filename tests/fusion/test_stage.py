@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, Fusion, Train
-from tfrec_llm.fusion import contexts, load, train
+from tfrec_llm.fusion import FUSIONS, contexts, load, train
 from tfrec_llm.fusion.fusions import build_fusion
 from tfrec_llm.fusion.scorer import ContextScorer
 from tfrec_llm.fusion.stage import _examples, _passes
@@ -47,6 +47,24 @@ def test_it_learns_that_the_mood_decides_and_is_written_and_read(rows, stage):
     assert (stage.logs / "projector_config.pbtxt").exists()
 
 
+@pytest.mark.parametrize("name", sorted(FUSIONS))
+def test_every_fusion_learns_that_the_mood_decides_and_can_do_without_text(name, rows, stage):
+    settings = {"dim": 8, "projection": 8, "dropout": 0.0, "modality_dropout": 0.2}
+    fusion = Fusion(layer=Component(name, settings), epochs=12, batch_size=32, learning_rate=0.01, patience=12)
+    config = dataclasses.replace(CONFIG, fusion=fusion)
+    metrics = train(config, rows, stage)
+    _, stopping, _ = _examples(rows)
+    p = np.where(stopping.candidates.allowed, np.exp(stopping.candidates.scores), 0)
+    blend = np.log((p / p.sum(axis=1, keepdims=True) * stopping.label).sum(axis=1)).mean()
+    assert metrics["fusion.context.log_likelihood"]["value"] > blend + 0.2
+    loaded = load(config, stage.folder)
+    mood = np.sign(rows.modalities["behaviour"][0][:, 0])
+    silent = rows.modalities | {"text": (rows.modalities["text"][0], np.zeros(400, bool))}
+    for modalities in (rows.modalities, silent):
+        context = contexts(loaded, rows._replace(modalities=modalities))
+        assert max(abs(np.corrcoef(mood, column)[0, 1]) for column in context.T) > 0.5
+
+
 def test_rows_without_their_next_item_are_skipped_and_counted(rows, stage, caplog):
     missing = int((~(rows.target & rows.candidates.allowed).any(axis=1)).sum())
     config = dataclasses.replace(CONFIG, fusion=dataclasses.replace(CONFIG.fusion, epochs=1))
@@ -76,7 +94,7 @@ def test_the_weights_of_the_fusion_do_move(rows):
     x, y = next(iter(_passes(training, 32, 0)(0)))
     with tf.GradientTape() as tape:
         loss = scorer.compute_loss(x, y, scorer(x, training=True))
-    gradients = tape.gradient(loss, scorer.fusion.join.trainable_variables)
+    gradients = tape.gradient(loss, scorer.fusion.to_context.trainable_variables)
     assert all(np.abs(gradient).max() > 1e-6 for gradient in gradients)
     before = [v.numpy() for v in scorer.fusion.trainable_variables]
     scorer.train_on_batch(x, y)
