@@ -58,7 +58,9 @@ def slate_of(agent, context, candidates, n=5, greedy=False):
     batch = context.shape[0]
     u = tf.random.stateless_uniform([batch, n], [1, 2])
     scores = agent.scores(context, candidates)
-    return fill_slate(scores, candidates.allowed, n, agent.rule, 0.1, 4, u, tf.fill([batch], greedy))
+    return fill_slate(
+        scores, candidates.allowed, n, agent.rule(context, candidates), 0.1, 4, u, tf.fill([batch], greedy)
+    )
 
 
 def test_untrained_it_ranks_as_the_blend(name):
@@ -149,10 +151,11 @@ def test_it_decides_the_same_in_a_saved_model(name, tmp_path):
         @tf.function(input_signature=[tf.TensorSpec([None, C]), tf.TensorSpec([None, K, F])])
         def decide(self, context, features):
             allowed = tf.ones(tf.shape(features)[:2], tf.bool)
-            scores = self.agent.scores(context, Candidates(None, None, features, allowed))
+            candidates = Candidates(None, None, features, allowed)
+            scores, rule = self.agent.scores(context, candidates), self.agent.rule(context, candidates)
             batch = tf.shape(features)[0]
             u = tf.random.stateless_uniform([batch, 5], [1, 2])
-            return fill_slate(scores, allowed, 5, self.agent.rule, 0.1, 4, u, tf.zeros([batch], tf.bool))
+            return fill_slate(scores, allowed, 5, rule, 0.1, 4, u, tf.zeros([batch], tf.bool))
 
     served = Served()
     tf.saved_model.save(served, str(tmp_path / "model"))

@@ -13,6 +13,7 @@ from tfrec_llm.ranking.exploration import Rule
 from tfrec_llm.types import Candidates, SlateFeedback
 
 try:
+    from tfrec_llm.ranking.linear import LinThompson, LinThompsonSettings, LinUcb, LinUcbSettings
     from tfrec_llm.ranking.network import AgentShape
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
 except ModuleNotFoundError as error:
@@ -28,18 +29,22 @@ except ModuleNotFoundError as error:
 class Agent(Protocol):
     """What every line of AGENTS builds: a tf.Module that scores in graph and learns from slates."""
 
-    rule: Rule  # how it explores; the shared sampler fills the slates
     shape: AgentShape
     network: tf.keras.layers.Layer  # holds every weight that `scores` reads
 
     def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
         """[B, C] and [B, K] candidates -> [B, K] predicted rewards."""
 
+    def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
+        """How it explores with these candidates; the shared sampler fills the slates."""
+
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
         """One step on a batch of slates; the loss before it."""
 
 
 AGENTS: Mapping[str, tuple[type, Any]] = {
+    "lin_ucb": (LinUcbSettings, LinUcb),
+    "lin_thompson": (LinThompsonSettings, LinThompson),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
 }
 

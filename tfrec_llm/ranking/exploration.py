@@ -70,6 +70,37 @@ class Boltzmann:
         return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=-1, keepdims=True))
 
 
+@dataclass(frozen=True, eq=False)
+class Optimistic:
+    """The remaining candidate whose score plus bonus is best: an upper confidence bound.
+
+    bonus: [B, K] not negative.
+    """
+
+    bonus: tf.Tensor
+
+    def probabilities(self, scores: tf.Tensor, remaining: tf.Tensor) -> tf.Tensor:
+        """See `Rule`."""
+        return _best(scores + self.bonus, remaining)
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Thompson sampling: each candidate as often as it is the best remaining one under a draw of the scores.
+
+    deviations: [B, K, M] of M draws from the scores. A probability p so found has the standard error
+    sqrt(p (1 - p) / M).
+    """
+
+    deviations: tf.Tensor
+
+    def probabilities(self, scores: tf.Tensor, remaining: tf.Tensor) -> tf.Tensor:
+        """See `Rule`."""
+        drawn = tf.where(remaining[..., None], scores[..., None] + self.deviations, 2 * _LOWEST)  # [B, K, M]
+        wins = tf.one_hot(tf.argmax(drawn, axis=1), tf.shape(scores)[1])  # [B, M, K]
+        return tf.reduce_mean(wins, axis=1) * _float(remaining)
+
+
 class Draw(NamedTuple):
     """A filled slate."""
 

@@ -110,6 +110,19 @@ class RewardNetwork(network.Network):
 
     def _prior(self, features: tf.Tensor) -> tf.Tensor:
         """[B, K] log-odds of the reward before anything is learnt."""
-        likely = features[..., self.shape.prior] if self.shape.prior >= 0 else tf.ones_like(features[..., 0])
-        p = tf.clip_by_value(self.value * likely, _TINY, _NEARLY_ONE)
+        p = tf.clip_by_value(prior_reward(features, self.value, self.shape.prior), _TINY, _NEARLY_ONE)
         return tf.math.log(p) - tf.math.log1p(-p)
+
+
+def prior_reward(features: tf.Tensor, value: tf.Tensor, prior: int) -> tf.Tensor:
+    """What candidates are thought to bring before anything is learnt.
+
+    Args:
+      features: [B, K, F].
+      value: what the next event is worth on average.
+      prior: which feature is the blend's probability; -1 = there is none.
+
+    Returns:
+      [B, K] in [0, 1].
+    """
+    return value * (features[..., prior] if prior >= 0 else tf.ones_like(features[..., 0]))

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 from tf_agents.bandits.agents.neural_epsilon_greedy_agent import NeuralEpsilonGreedyAgent
-from tf_agents.policies.utils import PerArmPolicyInfo
-from tf_agents.specs import bandit_spec_utils, tensor_spec
-from tf_agents.trajectories import time_step, trajectory
+from tf_agents.specs import bandit_spec_utils
 
 from tfrec_llm.config import setting
-from tfrec_llm.ranking.exploration import EpsilonGreedy
+from tfrec_llm.ranking.experience import experience_of, shown, specs
+from tfrec_llm.ranking.exploration import EpsilonGreedy, Rule
 from tfrec_llm.ranking.network import AgentShape, RewardNetwork
 from tfrec_llm.types import Candidates, SlateFeedback
 
@@ -41,7 +40,7 @@ class NeuralEpsilonGreedy(tf.Module):
 
     def __init__(self, settings: NeuralEpsilonGreedySettings, shape: AgentShape):
         super().__init__(name="neural_epsilon_greedy")
-        self.shape, self.rule = shape, EpsilonGreedy(settings.epsilon)
+        self.shape, self._rule = shape, EpsilonGreedy(settings.epsilon)
         self.network = RewardNetwork(shape, settings.hidden)
         self.network.create_variables()
         learner = self._learner(settings)
@@ -64,6 +63,11 @@ class NeuralEpsilonGreedy(tf.Module):
         }
         return self.network(observation)[0]
 
+    def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
+        """Any candidate with probability epsilon."""
+        del context, candidates
+        return self._rule
+
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
         """One step on what was shown: every filled slot is one interaction.
@@ -77,30 +81,15 @@ class NeuralEpsilonGreedy(tf.Module):
         Returns:
           Scalar loss before the step: mean log loss of the rewards, and the penalty.
         """
-        slots = tf.shape(feedback.slate)[1]
-        filled = tf.reshape(feedback.slate, [-1]) >= 0  # [R * n]
-        chosen = tf.gather(feedback.candidates, tf.maximum(feedback.slate, 0), batch_dims=1)  # [R, n, F]
-        context = tf.repeat(feedback.context, slots, axis=0)  # [R * n, C]
-        experience = trajectory.single_step(
-            observation={bandit_spec_utils.GLOBAL_FEATURE_KEY: context[:, None]},
-            action=tf.zeros_like(filled, tf.int32)[:, None],
-            policy_info=PerArmPolicyInfo(chosen_arm_features=tf.reshape(chosen, [-1, 1, self.shape.feature_dim])),
-            reward=tf.reshape(feedback.rewards, [-1, 1]),
-            discount=tf.ones_like(context[:, :1]),
-        )
-        weights = tf.cast(filled, tf.float32)
-        weights = tf.math.divide_no_nan(weights, tf.reduce_mean(weights))
-        return self._learn(experience, weights)
+        context, features, reward, filled = shown(feedback)
+        weights = tf.math.divide_no_nan(filled, tf.reduce_mean(filled))
+        return self._learn(experience_of(context, features, reward), weights)
 
     def _learner(self, settings: NeuralEpsilonGreedySettings) -> NeuralEpsilonGreedyAgent:
         """TF-Agents' agent around the network."""
         shape = self.shape
-        observation = bandit_spec_utils.create_per_arm_observation_spec(
-            shape.context_dim, shape.feature_dim, shape.num_candidates
-        )
         return NeuralEpsilonGreedyAgent(
-            time_step.time_step_spec(observation),
-            tensor_spec.BoundedTensorSpec((), tf.int32, 0, shape.num_candidates - 1),
+            *specs(shape.context_dim, shape.feature_dim, shape.num_candidates),
             self.network,
             tf.keras.optimizers.legacy.Adam(settings.learning_rate),
             settings.epsilon,

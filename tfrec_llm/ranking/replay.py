@@ -97,11 +97,10 @@ def show(agent: Agent, rows: Logged, showing: Showing, numbers: tf.Tensor) -> Sl
       numbers: [B, n] in [0, 1) that decide the draw.
     """
     scores = agent.scores(rows.context, rows.candidates)  # [B, K]
+    rule = agent.rule(rows.context, rows.candidates)
     never = tf.zeros([tf.shape(scores)[0]], tf.bool)
     allowed = rows.candidates.allowed
-    draw = fill_slate(
-        scores, allowed, showing.slate, agent.rule, showing.floor, showing.explore_top, numbers, greedy=never
-    )
+    draw = fill_slate(scores, allowed, showing.slate, rule, showing.floor, showing.explore_top, numbers, greedy=never)
     return slate_feedback(rows.context, rows.candidates, rows.reward, draw)
 
 

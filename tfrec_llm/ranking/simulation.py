@@ -83,8 +83,8 @@ def play_round(world: World, agent: Agent, users: int, seed: tf.Tensor) -> tuple
     allowed = tf.ones_like(expected, tf.bool)
     candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), features, allowed)
     numbers, never = tf.random.stateless_uniform([users, 1], seeds[1], alg="philox"), tf.zeros([users], tf.bool)
-    scores = agent.scores(context, candidates)
-    draw = fill_slate(scores, allowed, 1, agent.rule, 0.0, world.num_actions, numbers, never)
+    scores, rule = agent.scores(context, candidates), agent.rule(context, candidates)
+    draw = fill_slate(scores, allowed, 1, rule, 0.0, world.num_actions, numbers, never)
     shown = tf.gather(expected, draw.positions, batch_dims=1)  # [B, 1]
     reward = world.reward(shown, seeds[2])
     agent.train(SlateFeedback(context, features, draw.positions, reward, draw.propensities))

@@ -109,7 +109,7 @@ class Recommender(tf.Module):
             scores,
             candidates.allowed,
             slots,
-            self.agent.rule,
+            self.agent.rule(context, candidates),
             ranking.exploration_floor,
             ranking.explore_top,
             uniforms(request_id, slots),
