@@ -1,9 +1,13 @@
 """Lets the run's agent learn in small worlds with a known optimum: `python -m pipelines.simulate --config video`."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from pipelines import arguments
 from tfrec_llm import evaluation, ranking, training
+from tfrec_llm.config import Config
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,6 +22,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics = ranking.simulate(config, world, run / "tensorboard" / "simulate")
         evaluation.merge_report(run / "metrics.json", metrics)
     evaluation.print_table(evaluation.read_report(run / "metrics.json"))
+
+
+def study(config: Config) -> dict[str, Any]:
+    """The config's agent in its worlds, as the report of a suite's cell."""
+    training.set_threads(config.train)
+    metrics = {}
+    with evaluation.measure() as used, tempfile.TemporaryDirectory() as logs:
+        for world in config.simulate.worlds:
+            metrics |= ranking.simulate(config, world, Path(logs))
+    return {"metrics": metrics | evaluation.usage_entries("simulate", used), "protocol": {}, "run": {}}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrec_llm.ranking.exploration import Boltzmann, EpsilonGreedy, Greedy, fill_slate, uniforms
+from tfrec_llm.ranking.exploration import Boltzmann, EpsilonGreedy, Greedy, Optimistic, Sampled, fill_slate, uniforms
 
 RULES = [Greedy(), EpsilonGreedy(0.3), Boltzmann(0.5)]
 
@@ -149,3 +149,26 @@ def test_the_sampler_compiles_under_xla_to_the_same_slates():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         wrong()
+
+
+def test_optimism_shows_what_may_be_best_by_hand():
+    bonus = tf.constant([[0.0, 0.3, 2.5, 0.0]])
+    positions, propensities, _ = draw([[1.0, 3.0, 1.0, 0.0]], n=3, rule=Optimistic(bonus), floor=0.0)
+    assert positions.tolist() == [[2, 1, 0]]  # 3.5, 3.3 and 1
+    np.testing.assert_allclose(propensities, 1.0)
+
+
+def test_sampled_propensities_are_shares_of_the_draws():
+    # of four draws the first item is best in three; without it, the second is in all but one
+    deviations = tf.constant([[[0.0, 0.0, 0.0, -3.0], [0.0, 0.0, 0.0, 0.0], [-9.0, -9.0, -9.0, 1.5]]])
+    scores = [[2.0, 1.0, 0.0]]
+    _, _, probabilities = draw(scores, n=2, rule=Sampled(deviations), floor=0.0, u=tf.constant([[0.0, 0.0]]))
+    np.testing.assert_allclose(probabilities[0, 0], [0.75, 0.0, 0.25])
+    np.testing.assert_allclose(probabilities[0, 1], [0.0, 0.75, 0.25])
+
+
+def test_many_draws_of_equal_normals_are_as_probable_as_they_should_be():
+    """Two items whose scores differ by one standard deviation of the difference: Phi(1) = .841."""
+    noise = tf.random.stateless_normal([1, 2, 40_000], [1, 2]) / math.sqrt(2)
+    _, _, probabilities = draw([[1.0, 0.0]], n=1, rule=Sampled(noise), floor=0.0)
+    assert probabilities[0, 0, 0] == pytest.approx(0.8413, abs=3 * math.sqrt(0.84 * 0.16 / 40_000))

@@ -49,17 +49,22 @@ def test_agents_come_near_the_known_optimum_and_fast(name):
     agent = build_agent(Component(name), AgentShape(world.context_dim, world.feature_dim, world.num_actions, seed=1))
     result = simulate_agent(world, agent, users=256, rounds=200, seed=1)
     assert len(result.reward) == len(result.regret) == 200
+    assert result.per_second > 2_000  # 50,000 and more on an idle machine; the tests may run on a busy one
+    if agent.from_logs:  # as good as whom it reads, and better than random
+        assert (result.reward - result.random)[-20:].mean() > 0.05
+        return
     assert result.regret[-20:].mean() < 0.2 * result.regret[:5].mean()
     reached = (result.reward - result.random)[-20:].mean() / (result.optimum - result.random)[-20:].mean()
     assert reached >= 0.9
-    assert result.per_second > 2_000  # 50,000 and more on an idle machine; the tests may run on a busy one
 
 
 def test_simulate_writes_the_metrics_of_the_contract(tmp_path):
     config = Config(ranking=Ranking(agent=Component("neural_epsilon_greedy")), simulate=Simulate(users=64, rounds=70))
     metrics = simulate(config, "linear", tmp_path)
+    parts = ("reward", "regret", "optimum_share")
     assert set(metrics) == {
-        f"ranking.linear.{who}.{what}" for who in ("neural_epsilon_greedy", "random") for what in ("reward", "regret")
+        *(f"ranking.linear.{who}.{what}" for who in ("neural_epsilon_greedy", "random") for what in parts),
+        "ranking.linear.neural_epsilon_greedy.per_second",
     }
     assert all(set(entry) == {"value", "ci95", "over", "n", "split"} for entry in metrics.values())
     assert (

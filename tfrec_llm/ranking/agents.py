@@ -13,8 +13,10 @@ from tfrec_llm.ranking.exploration import Rule
 from tfrec_llm.types import Candidates, SlateFeedback
 
 try:
+    from tfrec_llm.ranking.behaviour_cloning import BehaviourCloning, BehaviourCloningSettings
     from tfrec_llm.ranking.linear import LinThompson, LinThompsonSettings, LinUcb, LinUcbSettings
     from tfrec_llm.ranking.network import AgentShape
+    from tfrec_llm.ranking.neural_boltzmann import NeuralBoltzmann, NeuralBoltzmannSettings
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
@@ -30,6 +32,7 @@ class Agent(Protocol):
     """What every line of AGENTS builds: a tf.Module that scores in graph and learns from slates."""
 
     shape: AgentShape
+    from_logs: bool  # whether it learns from another's log alone: its own choices would teach it nothing
     network: tf.keras.layers.Layer  # holds every weight that `scores` reads
 
     def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
@@ -43,8 +46,10 @@ class Agent(Protocol):
 
 
 AGENTS: Mapping[str, tuple[type, Any]] = {
+    "behaviour_cloning": (BehaviourCloningSettings, BehaviourCloning),
     "lin_ucb": (LinUcbSettings, LinUcb),
     "lin_thompson": (LinThompsonSettings, LinThompson),
+    "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
 }
 

@@ -113,7 +113,7 @@ class LinUcb(tf.Module):
       shape: what it is built for.
     """
 
-    learner = LinearUCBAgent
+    learner, from_logs = LinearUCBAgent, False
 
     def __init__(self, settings: Any, shape: AgentShape):
         super().__init__(name="linear")

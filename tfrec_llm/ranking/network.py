@@ -89,9 +89,12 @@ class RewardNetwork(network.Network):
         Returns:
           [B, K] predicted rewards in (0, 1), and the state.
         """
-        context, features = observation[keys.GLOBAL_FEATURE_KEY], observation[keys.PER_ARM_FEATURE_KEY]
-        residual = self.residual(self.hidden(context, features))[..., 0]  # [B, K]
-        return tf.sigmoid(self._prior(features) + residual), network_state
+        logits = self.logits(observation[keys.GLOBAL_FEATURE_KEY], observation[keys.PER_ARM_FEATURE_KEY])
+        return tf.sigmoid(logits), network_state
+
+    def logits(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """[B, C] and [B, K, F] -> [B, K] log-odds of the reward: the prior's and the residual."""
+        return self._prior(features) + self.residual(self.hidden(context, features))[..., 0]
 
     def hidden(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """What the residual sees of each candidate.

@@ -38,6 +38,8 @@ class NeuralEpsilonGreedy(tf.Module):
       shape: what it is built for.
     """
 
+    from_logs = False
+
     def __init__(self, settings: NeuralEpsilonGreedySettings, shape: AgentShape):
         super().__init__(name="neural_epsilon_greedy")
         self.shape, self._rule = shape, EpsilonGreedy(settings.epsilon)

@@ -13,12 +13,13 @@ from tfrec_llm.config import Component, Config, choose
 from tfrec_llm.evaluation import entry
 from tfrec_llm.ranking.agents import Agent, build_agent
 from tfrec_llm.ranking.environments import WORLDS, World
-from tfrec_llm.ranking.exploration import fill_slate
+from tfrec_llm.ranking.exploration import Draw, fill_slate
 from tfrec_llm.ranking.network import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 _log = logging.getLogger(__name__)
 _CHUNK = 50  # rounds in one call of the graph
+TEACHER = Component("neural_epsilon_greedy", {"epsilon": 0.3})  # whose log agents read that learn from logs alone
 
 
 class Simulation(NamedTuple):
@@ -36,7 +37,7 @@ class Simulation(NamedTuple):
 
 
 def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: int) -> Simulation:
-    """Lets an agent learn in a world.
+    """Lets an agent learn in a world. One that learns from logs alone reads those of `TEACHER`, which learns beside it.
 
     Args:
       world: see `environments`.
@@ -45,7 +46,7 @@ def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: in
       rounds: how many.
       seed: decides users and draws.
     """
-    play = play_function(world, agent, users)
+    play = play_function(world, agent, users, build_agent(TEACHER, agent.shape) if agent.from_logs else agent)
     chunks, seconds = [], []
     with tqdm(total=rounds, desc=f"simulate {agent.name}", unit="round", leave=False) as bar:
         for first in range(0, rounds, _CHUNK):
@@ -58,8 +59,8 @@ def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: in
     return Simulation(*curves, users / float(np.median(seconds[1:] or seconds)))
 
 
-def play_function(world: World, agent: Agent, users: int) -> tf.types.experimental.PolymorphicFunction:
-    """Some rounds in graph.
+def play_function(world: World, agent: Agent, users: int, logger: Agent) -> tf.types.experimental.PolymorphicFunction:
+    """Some rounds in graph, see `play_round`.
 
     Returns:
       A tf.function: first round, number of rounds, seed -> mean rewards of agent, random and optimum, [rounds] each.
@@ -69,25 +70,45 @@ def play_function(world: World, agent: Agent, users: int) -> tf.types.experiment
     def play(first: tf.Tensor, count: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         curves = [tf.TensorArray(tf.float32, count) for _ in range(3)]
         for i in tf.range(count):
-            means = play_round(world, agent, users, tf.stack([seed, first + i]))
+            means = play_round(world, agent, users, tf.stack([seed, first + i]), logger)
             curves = [curve.write(i, mean) for curve, mean in zip(curves, means, strict=True)]
         return tuple(curve.stack() for curve in curves)
 
     return play
 
 
-def play_round(world: World, agent: Agent, users: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """One item for each user, one step of learning; returns mean expected rewards of agent, random and optimum."""
+def play_round(
+    world: World, agent: Agent, users: int, seed: tf.Tensor, logger: Agent
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """One item for each user, one step of learning.
+
+    Args:
+      world: where.
+      agent: who is judged and learns.
+      users: how many.
+      seed: [2] decides users and draws.
+      logger: who shows and learns too: the agent itself, or the one whose log it reads.
+
+    Returns:
+      Mean expected rewards of what the agent shows, of random and of the optimum.
+    """
     seeds = tf.random.split(seed, 3, alg="philox")
     context, features, expected = world.observe(users, seeds[0])
     allowed = tf.ones_like(expected, tf.bool)
     candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), features, allowed)
     numbers, never = tf.random.stateless_uniform([users, 1], seeds[1], alg="philox"), tf.zeros([users], tf.bool)
-    scores, rule = agent.scores(context, candidates), agent.rule(context, candidates)
-    draw = fill_slate(scores, allowed, 1, rule, 0.0, world.num_actions, numbers, never)
-    shown = tf.gather(expected, draw.positions, batch_dims=1)  # [B, 1]
-    reward = world.reward(shown, seeds[2])
-    agent.train(SlateFeedback(context, features, draw.positions, reward, draw.propensities))
+
+    def show(who: Agent) -> Draw:
+        scores, rule = who.scores(context, candidates), who.rule(context, candidates)
+        return fill_slate(scores, allowed, 1, rule, 0.0, world.num_actions, numbers, never)
+
+    own = show(agent)
+    logged = own if logger is agent else show(logger)
+    reward = world.reward(tf.gather(expected, logged.positions, batch_dims=1), seeds[2])
+    feedback = SlateFeedback(context, features, logged.positions, reward, logged.propensities)
+    for who in dict.fromkeys((agent, logger)):
+        who.train(feedback)
+    shown = tf.gather(expected, own.positions, batch_dims=1)  # [B, 1]
     return tf.reduce_mean(shown), tf.reduce_mean(expected), tf.reduce_mean(tf.reduce_max(expected, axis=1))
 
 
@@ -100,7 +121,8 @@ def simulate(config: Config, world: str, logs: Path) -> dict[str, dict]:
       logs: TensorBoard folder for the curves.
 
     Returns:
-      Metric key -> entry: reward and regret over the last tenth of the rounds, of the agent and of random.
+      Metric key -> entry: reward, regret and share of the optimum's reward over the last tenth of the rounds, of the
+      agent and of random; and the agent's interactions per second, learning included.
 
     Raises:
       ConfigError: no such world or agent.
@@ -119,8 +141,11 @@ def simulate(config: Config, world: str, logs: Path) -> dict[str, dict]:
     for who, reward in ((name, result.reward), ("random", result.random)):
         count = config.simulate.users * len(reward[last])
         metrics[f"ranking.{world}.{who}.reward"] = entry(reward[last].mean(), count, "simulation")
-        regret = (result.optimum - reward)[last].mean()
-        metrics[f"ranking.{world}.{who}.regret"] = entry(regret, count, "simulation")
+        optimum = result.optimum[last].mean()
+        metrics[f"ranking.{world}.{who}.regret"] = entry(optimum - reward[last].mean(), count, "simulation")
+        metrics[f"ranking.{world}.{who}.optimum_share"] = entry(reward[last].mean() / optimum, count, "simulation")
+    played = config.simulate.users * config.simulate.rounds
+    metrics[f"ranking.{world}.{name}.per_second"] = entry(result.per_second, played, "simulation")
     return metrics
 
 
