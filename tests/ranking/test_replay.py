@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Component
-from tfrec_llm.ranking import build_agent
+from tfrec_llm.ranking import AGENTS, build_agent
 from tfrec_llm.ranking.exploration import Draw
 from tfrec_llm.ranking.network import AgentShape
-from tfrec_llm.ranking.replay import Logged, Showing, passes, replay_function, slate_feedback, slate_quality
+from tfrec_llm.ranking.replay import Logged, Showing, passes, replay_function, slate_feedback, slate_quality, taken
 from tfrec_llm.types import Candidates
 
 SHOWING = Showing(slate=3, floor=0.3, explore_top=6, batch_size=64)
@@ -54,6 +54,27 @@ def test_replay_learns_the_taste_that_the_blend_is_blind_to(logged):
     ndcg, _ = slate_quality(agent.scores(rows.context, rows.candidates), rows.candidates.allowed, rows.reward, 3)
     blend, _ = slate_quality(rows.candidates.scores, rows.candidates.allowed, rows.reward, 3)
     assert np.mean(ndcg) > np.mean(blend) + 0.1
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_every_agent_learns_the_taste_from_the_replay(name, logged):
+    rows = tensors(logged)
+    shape = AgentShape(rows.context.shape[1], rows.candidates.features.shape[2], rows.reward.shape[1], prior=2)
+    agent = build_agent(Component(name), shape)
+    for _ in itertools.islice(passes(agent, rows, SHOWING, np.random.default_rng(0)), 25):
+        pass
+    ndcg, _ = slate_quality(agent.scores(rows.context, rows.candidates), rows.candidates.allowed, rows.reward, 3)
+    blend, _ = slate_quality(rows.candidates.scores, rows.candidates.allowed, rows.reward, 3)
+    assert np.mean(ndcg) > np.mean(blend) + 0.1
+
+
+def test_what_was_taken_is_the_log(logged):
+    rows = tensors(logged)
+    feedback = taken(rows._replace(reward=rows.reward * tf.cast(tf.range(400)[:, None] > 0, tf.float32)))
+    target = logged[0].target
+    assert feedback.slate[0, 0] == -1
+    np.testing.assert_array_equal(feedback.slate[1:, 0], target.argmax(axis=1)[1:])
+    np.testing.assert_allclose(feedback.rewards[:, 0], [0.0] + [1.0] * 399)
 
 
 def test_the_same_generator_gives_the_same_passes(logged):

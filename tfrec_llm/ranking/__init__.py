@@ -20,6 +20,7 @@ _HOMES = {
     "simulate": "simulation",
     "simulate_agent": "simulation",
     "slate_feedback": "replay",
+    "logged_probabilities": "logged",
 }
 __all__ = sorted(_HOMES)
 

@@ -88,7 +88,7 @@ def replay_function(agent: Agent, rows: Logged, showing: Showing, jit_compile: b
 
 
 def show(agent: Agent, rows: Logged, showing: Showing, numbers: tf.Tensor) -> SlateFeedback:
-    """The agent fills a slate for each row and is told what came of it.
+    """The agent fills a slate for each row and is told what came of it; one that learns from logs reads what was taken.
 
     Args:
       agent: gives scores and rule.
@@ -96,12 +96,24 @@ def show(agent: Agent, rows: Logged, showing: Showing, numbers: tf.Tensor) -> Sl
       showing: how slates are filled.
       numbers: [B, n] in [0, 1) that decide the draw.
     """
+    if agent.from_logs:
+        return taken(rows)
     scores = agent.scores(rows.context, rows.candidates)  # [B, K]
     rule = agent.rule(rows.context, rows.candidates)
     never = tf.zeros([tf.shape(scores)[0]], tf.bool)
     allowed = rows.candidates.allowed
     draw = fill_slate(scores, allowed, showing.slate, rule, showing.floor, showing.explore_top, numbers, greedy=never)
     return slate_feedback(rows.context, rows.candidates, rows.reward, draw)
+
+
+def taken(rows: Logged) -> SlateFeedback:
+    """The log itself: slates of the one candidate that brought most, empty where none brought anything."""
+    best = tf.argmax(rows.reward, axis=1, output_type=tf.int32)
+    reward = tf.reduce_max(rows.reward, axis=1)
+    position = tf.where(reward > 0, best, -1)[:, None]
+    return SlateFeedback(
+        rows.context, rows.candidates.features, position, reward[:, None], tf.ones_like(reward)[:, None]
+    )
 
 
 def slate_feedback(context: tf.Tensor, candidates: Candidates, reward: tf.Tensor, draw: Draw) -> SlateFeedback:
