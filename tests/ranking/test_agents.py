@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, ConfigError
 from tfrec_llm.ranking import AGENTS, build_agent, fill_slate
-from tfrec_llm.ranking.network import AgentShape
+from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.training import load_weights, save_weights
 from tfrec_llm.types import Candidates, SlateFeedback
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component
 from tfrec_llm.ranking import build_agent
-from tfrec_llm.ranking.network import AgentShape
+from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 C, F, K = 2, 3, 6
@@ -32,7 +32,7 @@ def candidates_of(features) -> Candidates:
 
 def test_the_weights_are_those_of_ridge_regression():
     agent = build_agent(Component("lin_ucb", {"l2": 2.0, "pairs": 0}), AgentShape(C, F, K))
-    agent.network.value.assign(0.0)  # no prior
+    agent.network.inputs_layer.value.assign(0.0)  # no prior
     parts = [feedback(seed) for seed in range(2)]
     for part in parts:
         agent.train(part)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, ConfigError, Ranking, Simulate
 from tfrec_llm.ranking import AGENTS, WORLDS, build_agent, simulate, simulate_agent
-from tfrec_llm.ranking.network import AgentShape
+from tfrec_llm.ranking.shape import AgentShape
 
 
 @pytest.mark.parametrize("name", sorted(WORLDS))

@@ -14,13 +14,11 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step, trajectory
 
 from tfrec_llm.config import setting
-from tfrec_llm.ranking.experience import specs
+from tfrec_llm.ranking.experience import decisions, specs
 from tfrec_llm.ranking.exploration import Boltzmann, Rule
-from tfrec_llm.ranking.network import AgentShape, RewardNetwork
+from tfrec_llm.ranking.network import NEVER, REMAINING, CandidateNetwork
+from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
-
-_REMAINING = "remaining"
-_NEVER = -1e9
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class BehaviourCloningSettings:
     gradient_norm: float = setting(1.0, "gradients are clipped to this norm", low=1e-6)
 
 
-class ChoiceNetwork(RewardNetwork):
+class ChoiceNetwork(CandidateNetwork):
     """Logits of being shown next, in place of rewards; what is not left has none."""
 
     def call(
@@ -43,8 +41,8 @@ class ChoiceNetwork(RewardNetwork):
     ) -> tuple[tf.Tensor, tuple]:
         """Observation with "global" [B, C], "per_arm" [B, K, F] and perhaps "remaining" [B, K] -> [B, K] logits."""
         logits = self.logits(observation[keys.GLOBAL_FEATURE_KEY], observation[keys.PER_ARM_FEATURE_KEY])
-        if _REMAINING in observation:
-            logits = tf.where(observation[_REMAINING], logits, _NEVER)
+        if REMAINING in observation:
+            logits = tf.where(observation[REMAINING], logits, NEVER)
         return logits, network_state
 
 
@@ -86,20 +84,10 @@ class BehaviourCloning(tf.Module):
         Returns:
           Scalar loss before the step: mean negative log-likelihood of what was shown.
         """
-        slots, count = tf.shape(feedback.slate)[1], tf.shape(feedback.candidates)[1]
-        chosen = tf.one_hot(feedback.slate, count)  # [R, n, K]; all 0 for empty slots
-        above = tf.cumsum(chosen, axis=1, exclusive=True)
-        filled = tf.reshape(feedback.slate, [-1]) >= 0
-        observation = {
-            keys.GLOBAL_FEATURE_KEY: tf.repeat(feedback.context, slots, axis=0),
-            keys.PER_ARM_FEATURE_KEY: tf.repeat(feedback.candidates, slots, axis=0),
-            _REMAINING: tf.reshape(above, [-1, count]) < 0.5,
-        }
-        action = tf.maximum(tf.reshape(feedback.slate, [-1]), 0)
-        nothing = tf.zeros_like(action, tf.float32)
+        observation, action, filled = decisions(feedback)
+        nothing = tf.zeros_like(filled)
         experience = trajectory.single_step(observation, action, (), nothing, nothing)
-        weights = tf.cast(filled, tf.float32)
-        return self._learn(experience, tf.math.divide_no_nan(weights, tf.reduce_mean(weights)))
+        return self._learn(experience, tf.math.divide_no_nan(filled, tf.reduce_mean(filled)))
 
     def _learner(self, settings: BehaviourCloningSettings) -> BehavioralCloningAgent:
         """TF-Agents' agent around the network."""
@@ -107,7 +95,7 @@ class BehaviourCloning(tf.Module):
         steps, action = specs(shape.context_dim, shape.feature_dim, shape.num_candidates)
         remaining = tensor_spec.TensorSpec([shape.num_candidates], tf.bool)
         return BehavioralCloningAgent(
-            time_step.time_step_spec({**steps.observation, _REMAINING: remaining}),
+            time_step.time_step_spec({**steps.observation, REMAINING: remaining}),
             action,
             self.network,
             tf.keras.optimizers.legacy.Adam(settings.learning_rate),

@@ -7,6 +7,7 @@ from tf_agents.policies.utils import PerArmPolicyInfo
 from tf_agents.specs import bandit_spec_utils, tensor_spec
 from tf_agents.trajectories import time_step, trajectory
 
+from tfrec_llm.ranking.network import REMAINING
 from tfrec_llm.types import SlateFeedback
 
 
@@ -29,6 +30,30 @@ def shown(feedback: SlateFeedback) -> Shown:
         tf.reshape(feedback.rewards, [-1]),
         tf.cast(tf.reshape(feedback.slate, [-1]) >= 0, tf.float32),
     )
+
+
+def decisions(feedback: SlateFeedback) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """The slots of slates as decisions of their own.
+
+    Returns:
+      Observations of M = R * n decisions, in each what was left after the slots above; actions [M], positions in K, 0
+      for slots that stayed empty; and [M] float32 that is 0 for those.
+    """
+    slots, count = tf.shape(feedback.slate)[1], tf.shape(feedback.candidates)[1]
+    above = tf.cumsum(tf.one_hot(feedback.slate, count), axis=1, exclusive=True)  # [R, n, K]
+    remaining = tf.reshape(above, [-1, count]) < 0.5
+    context, features = (tf.repeat(part, slots, axis=0) for part in (feedback.context, feedback.candidates))
+    action = tf.reshape(feedback.slate, [-1])
+    return observe(context, features, remaining), tf.maximum(action, 0), tf.cast(action >= 0, tf.float32)
+
+
+def observe(context: tf.Tensor, features: tf.Tensor, remaining: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What an agent sees of a decision: [B, C], [B, K, F] and [B, K] bool."""
+    return {
+        bandit_spec_utils.GLOBAL_FEATURE_KEY: context,
+        bandit_spec_utils.PER_ARM_FEATURE_KEY: features,
+        REMAINING: remaining,
+    }
 
 
 def experience_of(context: tf.Tensor, features: tf.Tensor, reward: tf.Tensor) -> trajectory.Trajectory:

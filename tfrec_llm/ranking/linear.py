@@ -16,7 +16,8 @@ from tf_agents.bandits.agents.linear_thompson_sampling_agent import LinearThomps
 from tfrec_llm.config import setting
 from tfrec_llm.ranking.experience import experience_of, shown, specs
 from tfrec_llm.ranking.exploration import Optimistic, Rule, Sampled
-from tfrec_llm.ranking.network import AgentShape, prior_reward
+from tfrec_llm.ranking.inputs import Inputs
+from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 _SEED = (0x13198A2E, 0x03707344)  # of Thompson's noise: fixed, so that equal requests get equal answers
@@ -58,32 +59,22 @@ class LinearWeights(tf.keras.layers.Layer):
 
     def __init__(self, shape: AgentShape, l2: float, pairs: int):
         super().__init__(name="linear_weights")
-        self.shape, self._l2 = shape, l2
+        self.shape, self._l2, self.inputs_layer = shape, l2, Inputs(shape)
         self._paired = shape.context_dim * shape.feature_dim <= pairs
         self.width = shape.context_dim + shape.feature_dim
         self.width += shape.context_dim * shape.feature_dim if self._paired else 0
-        for name, count in (("context", shape.context_dim), ("features", shape.feature_dim)):
-            for part, initial in (("mean", "zeros"), ("scale", "ones")):
-                weight = self.add_weight(f"{name}_{part}", [count], initializer=initial, trainable=False)
-                setattr(self, f"{name}_{part}", weight)
-        half = tf.keras.initializers.Constant(0.5)
-        self.value = self.add_weight("value", [], initializer=half, trainable=False)
         d = self.width + 1
         self.products = self.add_weight("products", [d, d], initializer="zeros", trainable=False)
         self.rewards = self.add_weight("rewards", [d], initializer="zeros", trainable=False)
         self.built = True
 
     def adapt(self, context: np.ndarray, features: np.ndarray, value: float) -> None:
-        """Sets the statistics of the inputs, see `RewardNetwork.adapt`."""
-        for name, sample in (("context", context), ("features", features)):
-            getattr(self, f"{name}_mean").assign(sample.mean(axis=0))
-            getattr(self, f"{name}_scale").assign(1 / np.maximum(sample.std(axis=0), 1e-3))
-        self.value.assign(value)
+        """See `Inputs.adapt`."""
+        self.inputs_layer.adapt(context, features, value)
 
     def inputs(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """[B, C] and [B, K, F] -> [B, K, d - 1] what the reward is linear in, the constant apart."""
-        c = tf.clip_by_value((context - self.context_mean) * self.context_scale, -5, 5)
-        f = tf.clip_by_value((features - self.features_mean) * self.features_scale, -5, 5)
+        c, f = self.inputs_layer(context, features)
         candidates = tf.shape(f)[1]
         repeated = tf.repeat(c[:, None, :], candidates, axis=1)  # [B, K, C]
         parts = [repeated, f]
@@ -94,7 +85,7 @@ class LinearWeights(tf.keras.layers.Layer):
 
     def prior(self, features: tf.Tensor) -> tf.Tensor:
         """[B, K] the reward before anything is learnt."""
-        return prior_reward(features, self.value, self.shape.prior)
+        return self.inputs_layer.prior(features)
 
     def root(self) -> tf.Tensor:
         """[d, d] Cholesky root of the regularised products."""

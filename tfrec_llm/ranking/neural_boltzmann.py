@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from tfrec_llm.config import setting
 from tfrec_llm.ranking.exploration import Boltzmann
-from tfrec_llm.ranking.network import AgentShape
 from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
+from tfrec_llm.ranking.shape import AgentShape
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from tf_agents.specs import bandit_spec_utils
 from tfrec_llm.config import setting
 from tfrec_llm.ranking.experience import experience_of, shown, specs
 from tfrec_llm.ranking.exploration import EpsilonGreedy, Rule
-from tfrec_llm.ranking.network import AgentShape, RewardNetwork
+from tfrec_llm.ranking.network import RewardNetwork
+from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 

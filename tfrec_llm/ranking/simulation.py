@@ -14,7 +14,7 @@ from tfrec_llm.evaluation import entry
 from tfrec_llm.ranking.agents import Agent, build_agent
 from tfrec_llm.ranking.environments import WORLDS, World
 from tfrec_llm.ranking.exploration import Draw, fill_slate
-from tfrec_llm.ranking.network import AgentShape
+from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,129 @@
+"""DQN: double Q-learning with per-item features; what is shown now is worth its reward and what it leads to.
+
+TF-Agents' `DdqnAgent` learns (van Hasselt et al., 2016; n-step returns after Sutton, 1988); its policy is not used: the
+shared sampler fills slates, with propensities. From slates without a next situation it learns the reward alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import tensorflow as tf
+from tf_agents.agents.dqn.dqn_agent import DdqnAgent
+from tf_agents.specs import bandit_spec_utils as keys
+from tf_agents.specs import tensor_spec
+from tf_agents.trajectories import policy_step, time_step, trajectory
+
+from tfrec_llm.config import setting
+from tfrec_llm.ranking.experience import decisions, specs
+from tfrec_llm.ranking.exploration import EpsilonGreedy, Rule
+from tfrec_llm.ranking.network import REMAINING, CandidateNetwork
+from tfrec_llm.ranking.shape import AgentShape
+from tfrec_llm.types import Candidates, SlateFeedback
+
+
+@dataclass(frozen=True)
+class DqnSettings:
+    """Settings of `Dqn`."""
+
+    hidden: int = setting(32, "width of the residual's hidden layer", low=1)
+    learning_rate: float = setting(3e-3, "step size", low=1e-8, high=10)
+    discount: float = setting(0.9, "what a reward of the next decision is worth now", low=0, high=0.999)
+    n_step: int = setting(3, "decisions whose rewards are summed before the network is asked", low=1)
+    target_rate: float = setting(0.05, "how far the target network moves in a step", low=1e-4, high=1)
+    epsilon: float = setting(0.05, "share of uniform exploration over all candidates", low=0, high=1)
+    gradient_norm: float = setting(1.0, "gradients are clipped to this norm", low=1e-6)
+
+
+class QNetwork(CandidateNetwork):
+    """Values of candidates: the blend's expected reward plus what is learnt."""
+
+    def call(
+        self, observation: Mapping[str, tf.Tensor], step_type: tf.Tensor | None = None, network_state: tuple = ()
+    ) -> tuple[tf.Tensor, tuple]:
+        """Observation with "global" [B, C] and "per_arm" [B, K, F] -> [B, K] values."""
+        context, features = observation[keys.GLOBAL_FEATURE_KEY], observation[keys.PER_ARM_FEATURE_KEY]
+        return self.inputs_layer.prior(features) + self.residual(context, features), network_state
+
+
+class Dqn(tf.Module):
+    """Shows what is worth most in the long run, or any with probability epsilon.
+
+    Args:
+      settings: see `DqnSettings`.
+      shape: what it is built for.
+    """
+
+    from_logs = False
+
+    def __init__(self, settings: DqnSettings, shape: AgentShape):
+        super().__init__(name="dqn")
+        self.shape, self.n_step, self._rule = shape, settings.n_step, EpsilonGreedy(settings.epsilon)
+        self.network = QNetwork(shape, settings.hidden, name="values")
+        self.network.create_variables()
+        learner = self._learner(settings)
+        self._learn = lambda experience, weights=None: learner.train(experience, weights).loss  # kept out of exports
+
+    @tf.autograph.experimental.do_not_convert
+    def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
+        """[B, C] and [B, K] candidates -> [B, K] values."""
+        observation = {keys.GLOBAL_FEATURE_KEY: context, keys.PER_ARM_FEATURE_KEY: candidates.features}
+        return self.network(observation)[0]
+
+    def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
+        """Any candidate with probability epsilon."""
+        del context, candidates
+        return self._rule
+
+    @tf.autograph.experimental.do_not_convert
+    def train(self, feedback: SlateFeedback) -> tf.Tensor:
+        """One step on slates, each slot a decision of its own after which nothing comes.
+
+        Args:
+          feedback: [R, n] slates; position -1 = the slot was empty.
+
+        Returns:
+          Scalar loss before the step: Huber loss of the values.
+        """
+        observation, action, filled = decisions(feedback)
+        reward = tf.reshape(feedback.rewards, [-1])
+        steps = time_step.restart(observation, batch_size=tf.shape(action))
+        after = time_step.termination(observation, reward, outer_dims=tf.shape(action))
+        weights = tf.math.divide_no_nan(filled, tf.reduce_mean(filled))
+        return self._learn(trajectory.Transition(steps, policy_step.PolicyStep(action, (), ()), after), weights)
+
+    @tf.autograph.experimental.do_not_convert
+    def train_sessions(self, steps: trajectory.Trajectory) -> tf.Tensor:
+        """One step on parts of sessions.
+
+        Args:
+          steps: [B, n_step + 1] decisions one after the other, observations as `experience.observe` makes them.
+
+        Returns:
+          Scalar loss before the step.
+        """
+        return self._learn(steps)
+
+    def _learner(self, settings: DqnSettings) -> DdqnAgent:
+        """TF-Agents' agent around the network and a second one that follows it."""
+        shape = self.shape
+        steps, action = specs(shape.context_dim, shape.feature_dim, shape.num_candidates)
+        remaining = tensor_spec.TensorSpec([shape.num_candidates], tf.bool)
+        target = QNetwork(shape, settings.hidden, self.network.inputs_layer, name="target_values")
+        return DdqnAgent(
+            time_step.time_step_spec({**steps.observation, REMAINING: remaining}),
+            action,
+            self.network,
+            tf.keras.optimizers.legacy.Adam(settings.learning_rate),
+            observation_and_action_constraint_splitter=_split,
+            n_step_update=settings.n_step,
+            target_q_network=target,
+            target_update_tau=settings.target_rate,
+            gamma=settings.discount,
+            gradient_clipping=settings.gradient_norm,
+            train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
+        )
+
+
+def _split(observation: Mapping) -> tuple[Mapping, tf.Tensor]:
+    """What the network sees, and what may be shown."""
+    return {name: part for name, part in observation.items() if name != REMAINING}, observation[REMAINING]
