@@ -29,7 +29,7 @@ def check(config: Config) -> None:
     choose(ranking.AGENTS, config.ranking.agent, "ranking.agent")
     policies.check_gate(config.gate)
     for world in config.simulate.worlds:
-        choose(ranking.WORLDS, Component(world), "simulate.worlds")
+        choose({**ranking.WORLDS, **ranking.SESSION_WORLDS}, Component(world), "simulate.worlds")
     _check_names((config.data.source,), data.DATASETS, "data.source")
     _check_names(config.text.corpora, data.CORPORA, "text.corpora")
 

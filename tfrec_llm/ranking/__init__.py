@@ -17,6 +17,7 @@ _HOMES = {
     "train": "stage",
     "load": "stage",
     "WORLDS": "environments",
+    "SESSION_WORLDS": "simulation",
     "simulate": "simulation",
     "simulate_agent": "simulation",
     "slate_feedback": "replay",

@@ -25,9 +25,9 @@ from tfrec_llm.types import Candidates, SlateFeedback
 class DqnSettings:
     """Settings of `Dqn`."""
 
-    hidden: int = setting(32, "width of the residual's hidden layer", low=1)
-    learning_rate: float = setting(3e-3, "step size", low=1e-8, high=10)
-    discount: float = setting(0.9, "what a reward of the next decision is worth now", low=0, high=0.999)
+    hidden: int = setting(64, "width of the residual's hidden layer", low=1)
+    learning_rate: float = setting(1e-2, "step size", low=1e-8, high=10)
+    discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
     n_step: int = setting(3, "decisions whose rewards are summed before the network is asked", low=1)
     target_rate: float = setting(0.05, "how far the target network moves in a step", low=1e-4, high=1)
     epsilon: float = setting(0.05, "share of uniform exploration over all candidates", low=0, high=1)
@@ -58,6 +58,7 @@ class Dqn(tf.Module):
     def __init__(self, settings: DqnSettings, shape: AgentShape):
         super().__init__(name="dqn")
         self.shape, self.n_step, self._rule = shape, settings.n_step, EpsilonGreedy(settings.epsilon)
+        self._discount = settings.discount
         self.network = QNetwork(shape, settings.hidden, name="values")
         self.network.create_variables()
         learner = self._learner(settings)
@@ -85,7 +86,7 @@ class Dqn(tf.Module):
           Scalar loss before the step: Huber loss of the values.
         """
         observation, action, filled = decisions(feedback)
-        reward = tf.reshape(feedback.rewards, [-1])
+        reward = tf.reshape(feedback.rewards, [-1]) / (1 - self._discount)  # values are mean rewards
         steps = time_step.restart(observation, batch_size=tf.shape(action))
         after = time_step.termination(observation, reward, outer_dims=tf.shape(action))
         weights = tf.math.divide_no_nan(filled, tf.reduce_mean(filled))
@@ -119,6 +120,7 @@ class Dqn(tf.Module):
             target_q_network=target,
             target_update_tau=settings.target_rate,
             gamma=settings.discount,
+            reward_scale_factor=1 - settings.discount,  # values are mean rewards, as the prior is
             gradient_clipping=settings.gradient_norm,
             train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
         )

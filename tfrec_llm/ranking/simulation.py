@@ -14,10 +14,13 @@ from tfrec_llm.evaluation import entry
 from tfrec_llm.ranking.agents import Agent, build_agent
 from tfrec_llm.ranking.environments import WORLDS, World
 from tfrec_llm.ranking.exploration import Draw, fill_slate
+from tfrec_llm.ranking.interest import InterestSettings, InterestWorld
+from tfrec_llm.ranking.sessions import SessionWorld, decisions_of, session_rounds
 from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 _log = logging.getLogger(__name__)
+SESSION_WORLDS = {"interest": (InterestSettings, InterestWorld)}  # users come back, and are changed by what is shown
 _CHUNK = 50  # rounds in one call of the graph
 TEACHER = Component("neural_epsilon_greedy", {"epsilon": 0.3})  # whose log agents read that learn from logs alone
 
@@ -36,7 +39,7 @@ class Simulation(NamedTuple):
         return self.optimum - self.reward
 
 
-def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: int) -> Simulation:
+def simulate_agent(world: World | SessionWorld, agent: Agent, users: int, rounds: int, seed: int) -> Simulation:
     """Lets an agent learn in a world. One that learns from logs alone reads those of `TEACHER`, which learns beside it.
 
     Args:
@@ -46,7 +49,11 @@ def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: in
       rounds: how many.
       seed: decides users and draws.
     """
-    play = play_function(world, agent, users, build_agent(TEACHER, agent.shape) if agent.from_logs else agent)
+    if hasattr(world, "begin"):
+        play, decisions = session_rounds(world, agent, users), users * decisions_of(agent)
+    else:
+        play = play_function(world, agent, users, build_agent(TEACHER, agent.shape) if agent.from_logs else agent)
+        decisions = users
     chunks, seconds = [], []
     with tqdm(total=rounds, desc=f"simulate {agent.name}", unit="round", leave=False) as bar:
         for first in range(0, rounds, _CHUNK):
@@ -56,7 +63,7 @@ def simulate_agent(world: World, agent: Agent, users: int, rounds: int, seed: in
             seconds.append((time.perf_counter() - begin) / count)
             bar.update(count)
     curves = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-    return Simulation(*curves, users / float(np.median(seconds[1:] or seconds)))
+    return Simulation(*curves, decisions / float(np.median(seconds[1:] or seconds)))
 
 
 def play_function(world: World, agent: Agent, users: int, logger: Agent) -> tf.types.experimental.PolymorphicFunction:
@@ -127,7 +134,7 @@ def simulate(config: Config, world: str, logs: Path) -> dict[str, dict]:
     Raises:
       ConfigError: no such world or agent.
     """
-    settings, builder = choose(WORLDS, Component(world), "simulate.worlds")
+    settings, builder = choose({**WORLDS, **SESSION_WORLDS}, Component(world), "simulate.worlds")
     place, name = builder(settings, config.seed), config.ranking.agent.name
     agent = build_agent(
         config.ranking.agent,

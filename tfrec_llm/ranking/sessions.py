@@ -1,0 +1,156 @@
+"""An agent meets users who come back: what is shown changes them, and a decision is judged by all that follows.
+
+The loop rolls a few decisions of all users, lets the agent learn from them, and goes on where it was. An agent with
+`train_sessions` learns from decisions in their order; any other from each decision by itself.
+"""
+
+from typing import NamedTuple, Protocol
+
+import tensorflow as tf
+from tf_agents.trajectories import StepType, trajectory
+
+from tfrec_llm.ranking.agents import Agent
+from tfrec_llm.ranking.environments import Situation
+from tfrec_llm.ranking.experience import observe
+from tfrec_llm.ranking.exploration import Draw, EpsilonGreedy, fill_slate
+from tfrec_llm.ranking.interest import Response
+from tfrec_llm.types import Candidates, SlateFeedback
+
+_ANY = EpsilonGreedy(1.0)
+_ROLLED = 4  # decisions between two steps of learning, where the agent does not say how many it needs
+
+
+class SessionWorld(Protocol):
+    """What every line of SESSION_WORLDS builds."""
+
+    context_dim: int
+    feature_dim: int
+    num_actions: int
+    optimum: float  # mean reward of a decision in the long run, of the best policy
+
+    def begin(self, users: int) -> tf.Tensor:
+        """[B, S] states of new users."""
+
+    def observe(self, state: tf.Tensor, seed: tf.Tensor) -> Situation:
+        """What is seen of users in these states, and what each candidate would bring now."""
+
+    def respond(self, state: tf.Tensor, situation: Situation, positions: tf.Tensor, seed: tf.Tensor) -> Response:
+        """What showing the items at `positions` [B] leads to."""
+
+
+class Decision(NamedTuple):
+    """One decision of all users, as agents learn from it."""
+
+    situation: Situation
+    draw: Draw
+    response: Response
+    fresh: tf.Tensor  # [B] bool: the user's first decision
+
+
+def roll(
+    world: SessionWorld, agent: Agent | None, state: tf.Tensor, fresh: tf.Tensor, seed: tf.Tensor, decisions: int
+) -> tuple[list[Decision], tf.Tensor, tf.Tensor]:
+    """Some decisions, one after the other.
+
+    Args:
+      world: where.
+      agent: who decides; None for any item alike.
+      state: [B, S] of the users.
+      fresh: [B] bool, whose first decision comes.
+      seed: [2].
+      decisions: how many.
+
+    Returns:
+      The decisions, and state and `fresh` after them.
+    """
+    made = []
+    for number in range(decisions):
+        seeds = tf.random.split(tf.random.fold_in(seed, number, alg="philox"), 3, alg="philox")
+        situation = world.observe(state, seeds[0])
+        draw = _show(agent, situation, seeds[1])
+        response = world.respond(state, situation, draw.positions[:, 0], seeds[2])
+        made.append(Decision(situation, draw, response, fresh))
+        state, fresh = response.state, response.ended
+    return made, state, fresh
+
+
+def learn(agent: Agent, decisions: list[Decision]) -> None:
+    """Lets an agent learn from decisions in their order, or from each by itself."""
+    if hasattr(agent, "train_sessions"):
+        agent.train_sessions(as_trajectory(decisions))
+        return
+    parts = [
+        (d.situation.context, d.situation.features, d.draw.positions, d.response.reward[:, None], d.draw.propensities)
+        for d in decisions
+    ]
+    agent.train(SlateFeedback(*(tf.concat(columns, axis=0) for columns in zip(*parts, strict=True))))
+
+
+def as_trajectory(decisions: list[Decision]) -> trajectory.Trajectory:
+    """[B, T] TF-Agents' form; a user who left has discount 0, and who comes next begins anew."""
+
+    def frame(made: Decision) -> trajectory.Trajectory:
+        context, features, _ = made.situation
+        remaining = tf.ones(tf.shape(features)[:2], tf.bool)
+        return trajectory.Trajectory(
+            step_type=tf.where(made.fresh, StepType.FIRST, StepType.MID),
+            observation=observe(context, features, remaining),
+            action=made.draw.positions[:, 0],
+            policy_info=(),
+            next_step_type=tf.where(made.response.ended, StepType.LAST, StepType.MID),
+            reward=made.response.reward,
+            discount=1.0 - tf.cast(made.response.ended, tf.float32),
+        )
+
+    frames = [frame(made) for made in decisions]
+    return tf.nest.map_structure(lambda *parts: tf.stack(parts, axis=1), *frames)
+
+
+def session_rounds(world: SessionWorld, agent: Agent, users: int) -> tf.types.experimental.PolymorphicFunction:
+    """Some rounds in graph: of the agent, and of random choices with users of their own.
+
+    Returns:
+      A tf.function: first round, number of rounds, seed -> mean rewards of agent, random and optimum, [rounds] each.
+      Where users are is kept between calls.
+    """
+    count = decisions_of(agent)
+    states = [tf.Variable(world.begin(users), trainable=False) for _ in range(2)]
+    fresh = [tf.Variable(tf.ones([users], tf.bool), trainable=False) for _ in range(2)]
+
+    def one_round(seed: tf.Tensor) -> list[tf.Tensor]:
+        means = []
+        for number, who in enumerate((agent, None)):
+            made, state, new = roll(world, who, states[number], fresh[number], seed, count)
+            states[number].assign(state)
+            fresh[number].assign(new)
+            if who is not None:
+                learn(who, made)
+            means.append(tf.reduce_mean(tf.stack([decision.response.reward for decision in made])))
+        return means
+
+    @tf.function(reduce_retracing=True)
+    def play(first: tf.Tensor, rounds: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        rewards, random = tf.TensorArray(tf.float32, rounds), tf.TensorArray(tf.float32, rounds)
+        for i in tf.range(rounds):
+            ours, theirs = one_round(tf.stack([seed, first + i]))
+            rewards, random = rewards.write(i, ours), random.write(i, theirs)
+        return rewards.stack(), random.stack(), tf.fill([rounds], tf.constant(world.optimum, tf.float32))
+
+    return play
+
+
+def decisions_of(agent: Agent) -> int:
+    """Decisions of a user in a round."""
+    return getattr(agent, "n_step", _ROLLED - 1) + 1
+
+
+def _show(agent: Agent | None, situation: Situation, seed: tf.Tensor) -> Draw:
+    context, features, expected = situation
+    allowed = tf.ones_like(expected, tf.bool)
+    numbers = tf.random.stateless_uniform([tf.shape(expected)[0], 1], seed, alg="philox")
+    never = tf.zeros_like(allowed[:, 0])
+    if agent is None:
+        return fill_slate(tf.zeros_like(expected), allowed, 1, _ANY, 0.0, 1, numbers, never)
+    candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), features, allowed)
+    scores, rule = agent.scores(context, candidates), agent.rule(context, candidates)
+    return fill_slate(scores, allowed, 1, rule, 0.0, 1, numbers, never)
