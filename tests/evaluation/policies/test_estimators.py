@@ -95,6 +95,24 @@ def test_slates_of_another_policy_are_worth_what_they_are_worth(slots):
         assert low - slack <= truth <= high + slack, name
 
 
+def test_heavy_weights_are_cut_and_harmless_ones_kept():
+    """One decision in a thousand has a weight of 300: its residual alone would move the estimate by 30 %."""
+    generator = np.random.default_rng(0)
+    weight = np.ones((1000, 1))
+    reward = (generator.random((1000, 1)) < 0.3).astype(float)
+    predicted = np.full((1000, 1), 0.3)
+    light = policies.Weighted(weight, reward, predicted, predicted)
+    heavy_weight, heavy_reward = weight.copy(), reward.copy()
+    heavy_weight[0], heavy_reward[0] = 300.0, 1.0
+    heavy = policies.Weighted(heavy_weight, heavy_reward, predicted, predicted)
+    robust = policies.build_estimator(Component("dr"))
+    assert robust.terms(heavy).mean() > 0.45
+    for name in ("switch_dr", "shrinkage_dr"):
+        estimator = policies.build_estimator(Component(name))
+        assert abs(estimator.terms(heavy).mean() - 0.3) < 0.1, name
+        assert estimator.terms(light).mean() == pytest.approx(robust.terms(light).mean(), abs=0.01), name
+
+
 def test_without_predictions_only_weighting_is_asked():
     feedback, policy = uniform_log(rounds=200)
     assert set(policies.estimate_all(feedback, policy)) == {"ipw", "snipw"}

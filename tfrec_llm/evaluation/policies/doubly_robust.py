@@ -9,6 +9,7 @@ from tfrec_llm.evaluation.policies.importance import WeightingSettings, normalis
 from tfrec_llm.evaluation.policies.weights import SLOTS, Weighted
 
 _GRID = 20  # thresholds and shrinkages that are tried
+_REACH = 0.5  # standard errors of an interval when two estimates are compared
 
 
 class DirectMethod:
@@ -71,8 +72,8 @@ class SwitchDoublyRobust(DoublyRobust):
 
     def terms(self, given: Weighted) -> np.ndarray:
         """[R, 1]."""
-        thresholds = [self._threshold] if self._threshold else np.quantile(given.weight, np.linspace(0.5, 1, _GRID))
-        return _least_error(self, given, [np.where(given.weight <= t, given.weight, 0.0) for t in thresholds])
+        thresholds = [self._threshold] if self._threshold else np.quantile(given.weight, np.linspace(1, 0, _GRID))
+        return _least_varying(self, given, [np.where(given.weight <= t, given.weight, 0.0) for t in thresholds])
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,28 @@ class ShrinkageDoublyRobust(DoublyRobust):
     def terms(self, given: Weighted) -> np.ndarray:
         """[R, 1]."""
         largest = np.square(given.weight.max()) + 1.0
-        tried = [self._shrinkage] if self._shrinkage else largest * np.logspace(-4, 4, _GRID)
-        return _least_error(self, given, [s * given.weight / (np.square(given.weight) + s) for s in tried])
+        tried = [self._shrinkage] if self._shrinkage else largest * np.logspace(4, -6, _GRID)
+        return _least_varying(self, given, [s * given.weight / (np.square(given.weight) + s) for s in tried])
 
 
-def _least_error(estimator: DoublyRobust, given: Weighted, weights: list[np.ndarray]) -> np.ndarray:
-    """The terms of the weights whose estimated variance plus squared bias against the full weights is least."""
-    best, least = None, np.inf
+def _least_varying(estimator: DoublyRobust, given: Weighted, weights: list[np.ndarray]) -> np.ndarray:
+    """The terms of the most cautious weights that the bolder ones do not contradict.
+
+    Lepski's principle for off-policy estimates (SLOPE; Su, Srinath and Krishnamurthy, 2020): from full weights on,
+    which have no bias, one goes to weights that vary less as long as all intervals so far have a point in common. The
+    intervals are narrower than in the paper: on synthetic logs wide ones went all the way to a biased model.
+
+    Args:
+      estimator: makes the terms.
+      given: the decisions.
+      weights: [R, n] each, from full ones to those that trust the model most.
+    """
+    chosen, low, high = None, -np.inf, np.inf
     for weight in weights:
         terms = estimator.corrected(given, weight)
-        left_out = ((given.weight - weight) * (given.reward - given.predicted)).sum(1)
-        bias = abs(left_out.mean()) + left_out.std() / np.sqrt(len(left_out))  # where it is uncertain, it may be large
-        error = terms.var() / len(terms) + np.square(bias)
-        if error < least:
-            best, least = terms, error
-    return best
+        reach = _REACH * terms.std() / np.sqrt(len(terms))
+        low, high = max(low, terms.mean() - reach), min(high, terms.mean() + reach)
+        if chosen is not None and low > high:
+            break
+        chosen = terms
+    return chosen
