@@ -106,6 +106,17 @@ def test_files_are_read_as_written(made, tmp_path):
     np.testing.assert_array_equal(again.predicted["colour"], found.predicted["colour"])
 
 
+def test_columns_keep_their_attributes_whatever_the_names_order(tmp_path):
+    values = {"size": ("small",), "colour": ("blue", "red")}  # not in the order of the alphabet
+    probabilities = np.array([[0.1, 0.2, 0.3]] * 4, np.float32)
+    flags, numbers = {name: np.zeros(4, bool) for name in values}, np.zeros(4, np.float32)
+    ItemAttributes(values, probabilities, flags, numbers, numbers).save(tmp_path)
+    again = ItemAttributes.load(tmp_path)
+    assert list(again.values) == ["size", "colour"]
+    found = again.columns([("colour", "red"), ("size", "small"), ("colour", "blue")])
+    np.testing.assert_allclose(found[2], [0.3, 0.1, 0.2])
+
+
 def test_nothing_is_predicted_where_it_is_switched_off(made):
     items, _, settings, stage, *_ = made
     off = dataclasses.replace(settings, text=dataclasses.replace(settings.text, slots=config.Slots(predict=False)))

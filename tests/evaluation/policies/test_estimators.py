@@ -96,21 +96,20 @@ def test_slates_of_another_policy_are_worth_what_they_are_worth(slots):
 
 
 def test_heavy_weights_are_cut_and_harmless_ones_kept():
-    """One decision in a thousand has a weight of 300: its residual alone would move the estimate by 30 %."""
+    """Ten decisions in a thousand have a weight of 100: without a bias to show for it, they only make noise."""
     generator = np.random.default_rng(0)
-    weight = np.ones((1000, 1))
-    reward = (generator.random((1000, 1)) < 0.3).astype(float)
+    weight, reward = np.ones((1000, 1)), (generator.random((1000, 1)) < 0.3).astype(float)
     predicted = np.full((1000, 1), 0.3)
     light = policies.Weighted(weight, reward, predicted, predicted)
     heavy_weight, heavy_reward = weight.copy(), reward.copy()
-    heavy_weight[0], heavy_reward[0] = 300.0, 1.0
+    heavy_weight[:10], heavy_reward[:10] = 100.0, [[1.0]] * 3 + [[0.0]] * 7
     heavy = policies.Weighted(heavy_weight, heavy_reward, predicted, predicted)
     robust = policies.build_estimator(Component("dr"))
-    assert robust.terms(heavy).mean() > 0.45
     for name in ("switch_dr", "shrinkage_dr"):
         estimator = policies.build_estimator(Component(name))
-        assert abs(estimator.terms(heavy).mean() - 0.3) < 0.1, name
-        assert estimator.terms(light).mean() == pytest.approx(robust.terms(light).mean(), abs=0.01), name
+        assert estimator.terms(heavy).var() < 0.2 * robust.terms(heavy).var(), name
+        assert estimator.terms(heavy).mean() == pytest.approx(0.3, abs=0.03), name
+        assert estimator.terms(light).mean() == pytest.approx(robust.terms(light).mean(), abs=0.015), name
 
 
 def test_without_predictions_only_weighting_is_asked():

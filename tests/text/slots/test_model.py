@@ -50,6 +50,17 @@ def test_named_values_are_probabilities_by_attribute():
     assert (tf.reduce_sum(named[:, :2], 1) < 1).numpy().all()  # the rest is "not named"
 
 
+def test_saved_and_loaded_it_names_the_same_whatever_the_attributes_order(tmp_path):
+    values = {"size": ("small", "large", "huge"), "colour": ("blue",)}  # not in the order of the alphabet
+    heads = {name: Head(3, 1 + len(own), 0) for name, own in values.items()}
+    made = SlotModel(("size", "colour"), Head(3, 5, 0), heads, values, PIECES)
+    made.save(tmp_path)
+    again = SlotModel.load(tmp_path, 3, 0, PIECES)
+    assert again.names == made.names
+    embedding = tf.random.stateless_normal([4, 3], [1, 2])
+    np.testing.assert_array_equal(again.named(embedding), made.named(embedding))
+
+
 @pytest.mark.parametrize("bounds", [[0, 0], [0, 200], [19.99, 0], [50, 12345], [0.99, 20_000_000]])
 def test_bounds_ride_behind_an_embedding_unfelt(bounds):
     embedding = tf.math.l2_normalize(tf.random.stateless_normal([1, 384], [3, 4]), -1)
