@@ -42,14 +42,24 @@ class Ours:
 
     Args:
       encoder: the encoder.
-      engine: made of it.
+      engine: made of it, for many texts.
+      single: made of it, for one text at a time.
       max_tokens: texts are cut after so many.
       batch_size: texts encoded together.
-      precision: of the engine, to be told beside the figures.
+      precision: of the engines, to be told beside the figures.
     """
 
-    def __init__(self, encoder: TextEncoder, engine: Engine, max_tokens: int, batch_size: int, precision: str = ""):
-        self._engine, self.engine, self.batch_size, self.precision = engine, engine.name, batch_size, precision
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        engine: Engine,
+        single: Engine,
+        max_tokens: int,
+        batch_size: int,
+        precision: str = "",
+    ):
+        self._engine, self._single, self.batch_size, self.precision = engine, single, batch_size, precision
+        self.engine, self.single_engine = engine.name, single.name
         self._tokens = bulk.tokenizing(encoder, "query", max_tokens)
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
@@ -71,7 +81,7 @@ class Ours:
         for text in texts:
             begin = time.perf_counter()
             (row,) = self._tokens([text])
-            self._engine.single(row, np.ones(len(row), bool))
+            self._single.single(row, np.ones(len(row), bool))
             times.append(time.perf_counter() - begin)
         return times
 
@@ -127,7 +137,8 @@ def encode(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
             WRITERS[name](Path(folder))
             for key, (peer, dtype, engine) in PEERS.items():
                 start = _starter(python, peer, dtype, folder, encoder, settings)
-                entry = _beside(f"{key}{segment}", _ours(encoder, engine or best, settings), start, settings)
+                ours = _ours(encoder, engine or best, engine or settings.config.text.engine, settings)
+                entry = _beside(f"{key}{segment}", ours, start, settings)
                 entry["setup"] |= {"encoder": name, "peer": peer, "peer_dtype": dtype}
                 yield key + segment, entry
 
@@ -144,18 +155,21 @@ def fastest(encoder: TextEncoder, settings: Settings) -> str:
     texts = mixed_texts(TRIAL, settings.config.seed + 2)
     seconds = {}
     for name in dict.fromkeys(("tensorflow", resolve("openvino") if openvino else "tensorflow")):
-        ours = _ours(encoder, name, settings)
+        ours = _ours(encoder, name, name, settings)
         ours.seconds(texts)
         seconds[name] = ours.seconds(texts)
     print("engines, seconds for", TRIAL, "texts:", {name: round(value, 2) for name, value in seconds.items()})
     return min(seconds, key=seconds.get)
 
 
-def _ours(encoder: TextEncoder, engine: str, settings: Settings) -> Ours:
+def _ours(encoder: TextEncoder, engine: str, single: str, settings: Settings) -> Ours:
     text = settings.config.text
     precision = bulk.fast_precision() if text.precision == "auto" else text.precision
-    made = make_engine(encoder, engine, tf.as_dtype(precision), _threads(settings))
-    return Ours(encoder, made, text.max_tokens, text.batch_size, precision)
+    many = make_engine(encoder, engine, tf.as_dtype(precision), _threads(settings))
+    one = many
+    if resolve(single, one_by_one=True) != many.name:
+        one = make_engine(encoder, single, tf.as_dtype(precision), _threads(settings), one_by_one=True)
+    return Ours(encoder, many, one, text.max_tokens, text.batch_size, precision)
 
 
 def _starter(
@@ -186,7 +200,8 @@ def _beside(label: str, ours: Ours, start: Callable[[], Any], settings: Settings
         if cosine < LEAST_COSINE:
             raise ValueError(f"{label}: expected the same vectors, got a cosine of {cosine:.3f}; weights differ.")
         setup = {"threads": _threads(settings), "dtype": ours.precision, "batch": ours.batch_size, "texts": len(texts)}
-        setup |= {"engine": ours.engine, "least_cosine": round(cosine, 5), **peer.versions}
+        setup |= {"engine": ours.engine, "single_engine": ours.single_engine}
+        setup |= {"least_cosine": round(cosine, 5), **peer.versions}
         rate = lambda side: lambda: len(texts) / side.seconds(texts)  # noqa: E731
         measured = paired(label, rate(ours), rate(peer), settings.rounds, "texts/s", setup)
         return measured | {"ms": _alone(ours, peer, settings)}

@@ -1,8 +1,8 @@
 """The peers' environments: each is made once from the lock beside this file, apart from our own.
 
 `.venv-bench` holds the peers of today; RecBole, which wants older versions of NumPy and pandas, has
-`.venv-bench-recbole`. PyTorch is installed apart from the locks: its CPU build lies on an index of its own and, where
-that is not reached, the package index has a build of the same version with the CUDA libraries it needs.
+`.venv-bench-recbole`. PyTorch is installed apart from the locks, from whatever index pip is set to: an index of CPU
+builds (pip's variable PIP_INDEX_URL) saves the CUDA libraries.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from tfrec_llm.training import files
 
 ROOT = Path(__file__).parents[2]
 TORCH = "torch==2.13.0"
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ def python(name: str = "peers") -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
     pip = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
     _run([*pip, "--no-deps", "--require-hashes", "-r", str(lock)], venv)
-    light = [*pip, "--no-deps", "--retries", "0", "--timeout", "20", "--index-url", TORCH_INDEX, TORCH + "+cpu"]
-    if subprocess.run(light, check=False, stderr=subprocess.DEVNULL).returncode:
-        _run([*pip, TORCH], venv)
+    _run([*pip, TORCH], venv)
     files.write_text(stamp, made_from)
     return interpreter
 

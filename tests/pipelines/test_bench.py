@@ -74,7 +74,8 @@ def test_texts_are_of_mixed_length_and_the_seed_s():
 @pytest.fixture(scope="module")
 def ours():
     encoder = tiny(Tiny())
-    return Ours(encoder, TensorFlowEngine(encoder, tf.float32), 32, 4)
+    engine = TensorFlowEngine(encoder, tf.float32)
+    return Ours(encoder, engine, engine, 32, 4)
 
 
 def test_our_side_keeps_the_order_of_the_texts(ours):
@@ -126,7 +127,8 @@ def tiny_bench(monkeypatch):
     kind = {"class": Twin}
 
     def start(python, peer, dtype, folder, encoder, settings):
-        return lambda: kind["class"](encoder, TensorFlowEngine(encoder, tf.float32), settings.config.text.max_tokens, 4)
+        engine = TensorFlowEngine(encoder, tf.float32)
+        return lambda: kind["class"](encoder, engine, engine, settings.config.text.max_tokens, 4)
 
     monkeypatch.setattr(encoding, "_starter", start)
     monkeypatch.setattr(encoding, "WRITERS", {"tiny": lambda folder: None})

@@ -96,7 +96,7 @@ class Text:
         "training rows of single corpora in place of max_rows; SNIPS is short, your own (files) is yours: taken whole",
     )
     max_test_rows: int = setting(1000, "at most so many test rows of a corpus", low=10)
-    max_tokens: int = setting(64, "utterances are cut after so many tokens", low=8, high=512)
+    max_tokens: int = setting(128, "utterances are cut after so many tokens", low=8, high=512)
     max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
     engine: str = setting(
         "auto",

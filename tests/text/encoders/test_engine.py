@@ -143,11 +143,12 @@ def test_auto_is_openvino_only_where_it_can_be(monkeypatch):
     assert resolve("tensorflow") == "tensorflow"
     monkeypatch.setattr(engines, "_intel", lambda: False)
     assert resolve("auto") == "tensorflow"
+    assert resolve("auto", one_by_one=True) == "openvino"
     monkeypatch.setattr(engines, "_intel", lambda: True)
     monkeypatch.setattr(engines.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
-    assert resolve("auto") == "tensorflow"
+    assert resolve("auto", one_by_one=True) == "tensorflow"
     monkeypatch.setattr(engines, "openvino", None)
-    assert resolve("auto") == "tensorflow"
+    assert resolve("auto", one_by_one=True) == "tensorflow"
     with pytest.raises(ValueError, match=r"pip install 'openvino"):
         resolve("openvino")
 

@@ -192,12 +192,14 @@ def _wait(request: Any) -> np.ndarray:
     return _answer(request)
 
 
-def resolve(name: str = "auto") -> str:
+def resolve(name: str = "auto", one_by_one: bool = False) -> str:
     """The engine that a setting means on this machine.
 
     Args:
       name: one of `NAMES`; "auto" is OpenVINO where the wheel is installed, on an Intel processor and without a GPU; on
-        AMD's TensorFlow was often the faster one.
+        AMD's TensorFlow encodes as many texts per second.
+      one_by_one: single texts are to be answered fast: "auto" is OpenVINO on AMD's processors too, which took half of
+        TensorFlow's time there.
 
     Raises:
       ValueError: no such engine, or OpenVINO is asked for and not installed.
@@ -211,7 +213,7 @@ def resolve(name: str = "auto") -> str:
         )
     if name != "auto":
         return name
-    suits = _intel() and not tf.config.list_physical_devices("GPU")
+    suits = (one_by_one or _intel()) and not tf.config.list_physical_devices("GPU")
     return "openvino" if openvino is not None and suits else "tensorflow"
 
 
@@ -222,7 +224,13 @@ def _intel() -> bool:
         return "intel" in platform.processor().lower()
 
 
-def make_engine(encoder: TextEncoder, name: str = "auto", dtype: tf.DType = tf.float32, threads: int = 0) -> Engine:
+def make_engine(
+    encoder: TextEncoder,
+    name: str = "auto",
+    dtype: tf.DType = tf.float32,
+    threads: int = 0,
+    one_by_one: bool = False,
+) -> Engine:
     """An engine for an encoder as it is now.
 
     Args:
@@ -230,11 +238,12 @@ def make_engine(encoder: TextEncoder, name: str = "auto", dtype: tf.DType = tf.f
       name: one of `NAMES`. Where OpenVINO cannot read the encoder, TensorFlow does it, with one warning.
       dtype: what the products are computed in.
       threads: of OpenVINO; 0 = those that TensorFlow was given, else the cores of this process.
+      one_by_one: as of `resolve`.
 
     Raises:
       ValueError: as of `resolve`.
     """
-    if resolve(name) == "tensorflow":
+    if resolve(name, one_by_one) == "tensorflow":
         return TensorFlowEngine(encoder, dtype)
     threads = threads or tf.config.threading.get_intra_op_parallelism_threads()
     with tempfile.TemporaryDirectory(prefix="tfrec_llm-") as folder:

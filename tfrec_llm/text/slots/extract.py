@@ -13,7 +13,7 @@ from tfrec_llm.types import Domain, Span
 
 
 def extract(
-    model: SlotModel, encoder: TextEncoder, domain: Domain, texts: Sequence[str], max_tokens: int = 64
+    model: SlotModel, encoder: TextEncoder, domain: Domain, texts: Sequence[str], max_tokens: int = 128
 ) -> list[list[Span]]:
     """The spans of each text, in its order.
 
