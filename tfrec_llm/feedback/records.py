@@ -1,5 +1,6 @@
 """What is logged: decisions when they are made, events when they happen; checked before anything learns from them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,8 @@ def check_decisions(decisions: Decisions) -> None:
     again = (decisions.item_ids[:, :, None] == decisions.item_ids[:, None, :]).sum(axis=2) > 1
     _refuse(filled & again, decisions.item_ids, ids, "an item once in a slate", "correct the log")
     for name in ("context", "features"):
-        flat = np.asarray(getattr(decisions, name), np.float64).reshape(count, -1)
+        values = np.asarray(getattr(decisions, name), np.float64)
+        flat = values.reshape(count, math.prod(values.shape[1:]))
         _refuse(~np.isfinite(flat), flat, ids, f"finite numbers as {name}", "correct the log")
 
 
