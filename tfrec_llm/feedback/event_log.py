@@ -1,0 +1,245 @@
+"""The event log: decisions and events, kept the moment they happen. The server writes it, `join` reads it.
+
+What `add_*` has returned from is on disk: a killed process loses nothing that was acknowledged. Rows that are sent
+again change nothing. SQLite (write-ahead log) by default, PostgreSQL by URL.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tfrec_llm.feedback.log_rows import (
+    DecisionRow,
+    EventRow,
+    decisions_of,
+    events_of,
+    stored_decision,
+    stored_event,
+)
+from tfrec_llm.feedback.records import Decisions, Events
+from tfrec_llm.feedback.tables import decisions, events, metadata
+
+BUSY_SECONDS = 5.0  # that a writer waits for another one
+_WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets the next sequence numbers
+_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
+_ROWS = 50  # in one statement
+
+
+class LogUnavailableError(RuntimeError):
+    """The database is locked, full or gone: nothing was kept, and the same call may succeed later."""
+
+
+class Kept(NamedTuple):
+    """What became of rows that were handed in."""
+
+    new: int  # kept now
+    known: int  # were there already
+
+
+class Forgotten(NamedTuple):
+    """What was deleted."""
+
+    decisions: int
+    events: int
+
+
+class EventLog:
+    """A database of decisions and events; usable from several threads and processes.
+
+    Args:
+      url: of SQLAlchemy: `sqlite:///path`, `postgresql+psycopg://user:password@host/database`.
+
+    Raises:
+      ValueError: another kind of database.
+      LogUnavailableError: it cannot be opened.
+    """
+
+    def __init__(self, url: str):
+        try:
+            parsed = sql.make_url(url)
+        except sql.exc.ArgumentError as error:
+            raise ValueError(f"serving.log: expected a database URL such as sqlite:///log.db, got {url!r}.") from error
+        self._kind, self._name = parsed.get_backend_name(), parsed.render_as_string(hide_password=True)
+        if self._kind not in _INSERTS:
+            raise ValueError(
+                f"serving.log: expected a URL of {' or '.join(_INSERTS)}, got one of {self._kind}; say "
+                "sqlite:///path or postgresql+psycopg://user@host/database."
+            )
+        if self._kind == "sqlite":
+            self._engine = sql.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+            sql.event.listen(self._engine, "connect", _prepare_sqlite)
+            sql.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        else:
+            self._engine = sql.create_engine(
+                parsed, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_SECONDS)}
+            )
+        with _said(self._name):
+            metadata.create_all(self._engine)
+
+    def add_decisions(self, rows: Sequence[DecisionRow]) -> Kept:
+        """Keeps decisions; those with an id that is known are left as they were.
+
+        Raises:
+          ValueError: a row that could not be learnt from.
+          LogUnavailableError: nothing was kept.
+        """
+        return self._add(decisions, "decision_id", [stored_decision(row) for row in rows])
+
+    def add_events(self, rows: Sequence[EventRow]) -> Kept:
+        """Keeps events; those with an id that is known count once.
+
+        Raises:
+          ValueError: a row that could not be counted.
+          LogUnavailableError: nothing was kept.
+        """
+        return self._add(events, "event_id", [stored_event(row) for row in rows])
+
+    def known_decisions(self, decision_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Decision id -> the slate that it showed; strangers are left out."""
+        found: dict[str, list[str]] = {}
+        with self._reading() as connection:
+            for part in _parts(list(dict.fromkeys(decision_ids))):
+                wanted = sql.select(decisions.c.decision_id, decisions.c.item_ids)
+                found |= {
+                    row.decision_id: row.item_ids
+                    for row in connection.execute(wanted.where(decisions.c.decision_id.in_(part)))
+                }
+        return found
+
+    def last_event(self) -> int:
+        """The sequence number of the newest event, 0 where there is none."""
+        with self._reading() as connection:
+            return connection.scalar(sql.select(sql.func.max(events.c.sequence))) or 0
+
+    def nth_event(self, after: int, count: int) -> int | None:
+        """The sequence number that ends a batch of `count` events after one; None while there are fewer."""
+        numbers = sql.select(events.c.sequence).where(events.c.sequence > after).order_by(events.c.sequence)
+        with self._reading() as connection:
+            return connection.scalar(numbers.offset(count - 1).limit(1))
+
+    def read_events(self, after: int = 0, upto: int | None = None) -> Events:
+        """Events numbered above `after` and up to `upto`, in their order."""
+        wanted = sql.select(events).where(events.c.sequence > after).order_by(events.c.sequence)
+        if upto is not None:
+            wanted = wanted.where(events.c.sequence <= upto)
+        with self._reading() as connection:
+            return events_of(connection.execute(wanted).mappings().all())
+
+    def read_decisions(
+        self, decision_ids: Sequence[str] | None = None, fusion_version: str = ""
+    ) -> tuple[Decisions, int]:
+        """Decisions in the order in which they were made.
+
+        Args:
+          decision_ids: these alone; None = all.
+          fusion_version: contexts of another one are left out; "" = all are of one.
+
+        Returns:
+          The decisions, their features those of the first candidates that were logged; and how many were left out.
+        """
+        rows: list[Mapping[str, Any]] = []
+        with self._reading() as connection:
+            wanted = sql.select(decisions).order_by(decisions.c.sequence)
+            if decision_ids is None:
+                rows = list(connection.execute(wanted).mappings())
+            else:
+                for part in _parts(list(dict.fromkeys(decision_ids))):
+                    rows += connection.execute(wanted.where(decisions.c.decision_id.in_(part))).mappings()
+        kept = [row for row in rows if not fusion_version or row["fusion_version"] == fusion_version]
+        return decisions_of(sorted(kept, key=lambda row: row["sequence"])), len(rows) - len(kept)
+
+    def forget_user(self, key: str) -> Forgotten:
+        """Deletes all rows of a user, given by `user_key`. What a model has learnt from them stays in its weights."""
+        return self._forget(decisions.c.user_key == key)
+
+    def forget_before(self, time: int) -> Forgotten:
+        """Deletes decisions made before a time in seconds, and their events."""
+        return self._forget(decisions.c.time < time)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def _add(self, table: sql.Table, key: str, rows: list[dict[str, Any]]) -> Kept:
+        if not rows:
+            return Kept(0, 0)
+        insert = _INSERTS[self._kind](table).on_conflict_do_nothing(index_elements=[key]).returning(table.c.sequence)
+        with self._writing() as connection:
+            new = sum(len(connection.execute(insert.values(part)).all()) for part in _parts(rows, _ROWS))
+        return Kept(new, len(rows) - new)
+
+    def _forget(self, condition: sql.ColumnElement[bool]) -> Forgotten:
+        theirs = sql.select(decisions.c.decision_id).where(condition)
+        with self._writing() as connection:
+            gone = connection.execute(sql.delete(events).where(events.c.decision_id.in_(theirs))).rowcount
+            made = connection.execute(sql.delete(decisions).where(condition)).rowcount
+        if self._kind == "sqlite":  # the write-ahead log still holds what was written
+            with _said(self._name), closing(self._engine.raw_connection()) as connection:
+                connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Forgotten(made, gone)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sql.Connection]:
+        """A transaction; one writer at a time, so that sequence numbers are seen in their order."""
+        with _said(self._name), self._engine.begin() as connection:
+            if self._kind == "postgresql":
+                connection.execute(sql.text("SELECT pg_advisory_xact_lock(:name)"), {"name": _WRITERS})
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sql.Connection]:
+        with _said(self._name), self._engine.connect() as connection:
+            yield connection
+
+
+def user_key(secret: bytes, user_id: str) -> str:
+    """What stands in the log for a user: HMAC-SHA256 of the id with the server's secret, in hexadecimal.
+
+    Args:
+      secret: at least 16 bytes that stay with the server; with another one, users become strangers.
+      user_id: as the request has it.
+
+    Raises:
+      ValueError: a secret that could be guessed.
+    """
+    if len(secret) < 16:
+        raise ValueError(f"expected a secret of at least 16 bytes, got {len(secret)}; draw one with secrets.token_hex.")
+    return hmac.new(secret, user_id.encode(), hashlib.sha256).hexdigest()
+
+
+def sqlite_url(path: str | Path) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{Path(path).absolute()}"
+
+
+@contextmanager
+def _said(where: str) -> Iterator[None]:
+    """Turns what a database says into one sentence."""
+    try:
+        yield
+    except (sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.DatabaseError, sql.exc.TimeoutError) as error:
+        if isinstance(error, sql.exc.IntegrityError | sql.exc.ProgrammingError | sql.exc.DataError):
+            raise
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise LogUnavailableError(
+            f"event log {where}: expected a database that can be read and written, got: {reason}; nothing was kept. "
+            "Free the disk, end whoever holds the lock, or start the database, then send the same again."
+        ) from error
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """One writer beside any number of readers; deleted rows are overwritten; a commit waits for the disk."""
+    connection.isolation_level = None  # SQLAlchemy's BEGIN alone opens a transaction
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _parts(values: list[Any], size: int = _MANY) -> Iterator[list[Any]]:
+    return (values[i : i + size] for i in range(0, len(values), size))
