@@ -3,6 +3,7 @@
 from tfrec_llm import behaviour, data, fusion, ranking, retrieval, text
 from tfrec_llm.config import Component, Config, ConfigError, choose
 from tfrec_llm.evaluation import policies
+from tfrec_llm.serving import facts
 
 
 def check(config: Config) -> None:
@@ -14,11 +15,7 @@ def check(config: Config) -> None:
     Raises:
       ConfigError: an unknown name, or a setting that its part does not have or that is out of range.
     """
-    if data.load_domain(config.data.domain).use_attributes:
-        raise ConfigError(
-            f"domain {config.data.domain}: use_attributes: expected false, got true: no stage reads them yet; "
-            "set it to false."
-        )
+    facts.check_known(config, data.load_domain(config.data.domain))
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
     choose(text.FINETUNING, config.text.finetuning, "text.finetuning")
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")

@@ -11,6 +11,7 @@ from pipelines import alone, cold, indexes, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
+from tfrec_llm.evaluation.gains import SYSTEM, WITHOUT_ATTRIBUTES
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
@@ -84,8 +85,20 @@ def all_figures(
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
+    metrics |= _by_group(config, dataset, recommender, queries, tops)
     approximate, recall = indexes.rank_by_index(config, dataset, recommender.path.towers, queries)
     return metrics | recall | _figures(config, dataset, queries, tops | approximate | baselines, facts)
+
+
+def _by_group(
+    config: Config, dataset: Dataset, recommender: Recommender, queries: Queries, tops: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """How well each group of users is served, with their attributes known and not; nothing where no model sees them."""
+    found = {}
+    for name in (SYSTEM, WITHOUT_ATTRIBUTES) if recommender.path.users else ():
+        people, names = recommender.path.people, dataset.domain.attributes
+        found |= evaluation.group_figures(name, tops[name], queries, people, names, config.evaluate, config.seed)
+    return found
 
 
 def _asked(config: Config, dataset: Dataset) -> Queries:
@@ -129,7 +142,11 @@ def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries
     said = asked.encode_utterances(recommender.path.text, texts, config)
     others = np.random.default_rng(config.seed).permutation(count)
     silent = np.zeros_like(said)
-    return {
+    unnamed = {}
+    if recommender.path.users is not None:
+        label = "without attributes"
+        unnamed[WITHOUT_ATTRIBUTES] = _slates(recommender, dataset, queries, silent, config, label, attributes=False)
+    return unnamed | {
         "system": _slates(recommender, dataset, queries, silent, config, "system"),
         "system_with_utterance": _slates(recommender, dataset, queries, said, config, "with utterance"),
         "control.utterance_only": _slates(recommender, dataset, queries, said, config, "utterance only", history=False),
@@ -145,6 +162,7 @@ def _slates(
     config: Config,
     label: str,
     history: bool = True,
+    attributes: bool = True,
 ) -> np.ndarray:
     """[R, recall_at] what the system shows, greedy; embeddings of zero length count as silence."""
     slots = config.evaluate.recall_at
@@ -158,6 +176,7 @@ def _slates(
         vectors = tf.constant(embedding[rows])
         spoken = tf.reduce_any(vectors != 0, axis=1)
         requests = tf.fill([len(rows)], "")
-        slate = answer(shown, time, vectors, spoken, exclude, slots, requests).slate.item_ids.numpy()
+        people = asked.user_attributes(recommender.path, queries, rows) if attributes and history else None
+        slate = answer(shown, time, vectors, spoken, exclude, slots, requests, None, people).slate.item_ids.numpy()
         top[rows, : slate.shape[1]] = slate
     return top

@@ -11,8 +11,8 @@ import tomli_w
 from pipelines.checks import check, check_exportable
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm.config import Config, ConfigError, to_table
-from tfrec_llm.data import archives, sources
-from tfrec_llm.serving import questions
+from tfrec_llm.data import archives, known, sources
+from tfrec_llm.serving import facts, questions
 from tfrec_llm.serving import rows as logged
 from tfrec_llm.training import files
 from tfrec_llm.types import Dataset, Rows
@@ -183,8 +183,20 @@ def blend(config: Config, run: Path, stage: training.Stage) -> Mapping | None:
     return metrics
 
 
-def train_fusion(config: Config, run: Path, force: bool) -> None:
-    """Signals of half B's queries -> context."""
+def read_known(config: Config, run: Path, force: bool) -> dict[str, str]:
+    """Vectors of items and attributes of users, where the config uses any -> their fingerprint, as inputs."""
+    dataset = load_dataset(run)
+    if not facts.is_used(config, dataset.domain):
+        return {}
+    pictures = known.image_files(config.data, dataset.catalogue) if config.modalities.network else []
+    marks = {path: files.sha256(path) for path in {*pictures, config.modalities.weights} if Path(path).is_file()}
+    before = training.stage_fingerprint(run, "data")
+    inputs = _inputs(config, "modalities", data=before, files=_own_files(config) | marks)
+    return {"known": _stage(run, facts.STAGE, inputs, lambda stage: facts.make_known(config, dataset, stage), force)}
+
+
+def log_rows(config: Config, run: Path, force: bool) -> str:
+    """Signals of half B's queries -> the rows that fusion and ranker learn from; their fingerprint."""
 
     def rows(stage: training.Stage) -> None:
         dataset = load_dataset(run)
@@ -193,8 +205,14 @@ def train_fusion(config: Config, run: Path, force: bool) -> None:
         logged.save_rows(logged.build_rows(path, dataset, asked, config), stage.folder)
 
     before = training.stage_fingerprint(run, "retrieval/blend")
-    inputs = _inputs(config, "retrieval", "export", "evaluate", blend=before)
-    made = _stage(run, "fusion/rows", inputs, rows, force)
+    more = read_known(config, run, force)
+    inputs = _inputs(config, "retrieval", "export", "evaluate", blend=before, **more)
+    return _stage(run, "fusion/rows", inputs, rows, force)
+
+
+def train_fusion(config: Config, run: Path, force: bool) -> None:
+    """Those rows -> context."""
+    made = log_rows(config, run, force)
     _stage(
         run,
         "fusion/context",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pipelines import checks, simulate, tutorial
+from pipelines import checks, fusion_study, simulate, tutorial
 from pipelines.off_policy import coverage, open_bandit, planted
 from tfrec_llm.config import Config
 from tfrec_llm.evaluation import policies
@@ -23,6 +23,7 @@ STUDIES: Mapping[str, Study] = {
         open_bandit.OpenBanditConfig, lambda c: policies.check_reward_model(c.reward_model), open_bandit.study
     ),
     "coverage": Study(coverage.CoverageConfig, lambda c: policies.check_reward_model(c.reward_model), coverage.study),
+    "fusion_study": Study(Config, fusion_study.check, fusion_study.study),
     "simulate": Study(Config, checks.check, simulate.study),
     "planted": Study(planted.PlantedConfig, lambda c: policies.check_gate(c.gate), planted.study),
 }

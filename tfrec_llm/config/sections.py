@@ -114,6 +114,22 @@ class Retrieval:
 
 
 @dataclass(frozen=True)
+class Modalities:
+    """What fusion and ranker know of items and users beside events and texts; all of it is off by default."""
+
+    columns: Mapping[str, str] = setting(
+        {}, "image, audio or attributes -> the column of data.items with ready vectors (numbers, or a list in Parquet)"
+    )
+    network: str = setting("", "encodes the files of the column image_path: a name in tfrec_llm.fusion.NETWORKS")
+    weights: str = setting("", "network: path to its Keras weights without the top layer (.h5 or .keras)")
+    image_size: int = setting(224, "network: pixels of each side", low=32, high=1024)
+    batch_size: int = setting(32, "network: images encoded together", low=1)
+    item_attributes: bool = setting(False, "attributes and price of items are a modality too")
+    dim: int = setting(32, "an item's vectors are reduced to so many numbers", low=1)
+    min_users: int = setting(5, "values of user attributes that fewer training users share are unknown", low=1)
+
+
+@dataclass(frozen=True)
 class Fusion:
     """Signals of all modalities -> context."""
 
@@ -208,6 +224,7 @@ class Config:
     text: Text = field(default_factory=Text)
     behaviour: Behaviour = field(default_factory=Behaviour)
     retrieval: Retrieval = field(default_factory=Retrieval)
+    modalities: Modalities = field(default_factory=Modalities)
     fusion: Fusion = field(default_factory=Fusion)
     ranking: Ranking = field(default_factory=Ranking)
     evaluate: Evaluate = field(default_factory=Evaluate)

@@ -85,12 +85,37 @@ def read_values(table: Table, column: str) -> list[tuple[str, ...]]:
     return [_values_of(cell) for cell in table.frame[column]]
 
 
+def read_vectors(table: Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors per row: a list in Parquet, or numbers with spaces or commas between them, in brackets or not.
+
+    Returns:
+      [rows, width] float32, zero where the cell is empty, and [rows] bool, where it is not.
+
+    Raises:
+      ValueError: a cell holds anything but finite numbers, or another number of them than most others.
+    """
+    vectors = [_numbers_of(cell) for cell in table.frame[column]]
+    present = np.array([vector is None or len(vector) > 0 for vector in vectors], bool)
+    wrong = np.array([vector is None or not np.isfinite(vector).all() for vector in vectors], bool)
+    table.refuse(column, wrong, "finite numbers", "correct the cells, or leave them empty")
+    lengths = np.array([len(vector) for vector in vectors])
+    width = int(np.bincount(lengths[present]).argmax()) if present.any() else 0
+    table.refuse(column, present & (lengths != width), f"{width} numbers, as in most rows", "make the vectors anew")
+    values = np.zeros((len(vectors), width), np.float32)
+    for row in np.flatnonzero(present):
+        values[row] = vectors[row]
+    return values, present
+
+
 def is_measure(table: Table, column: str) -> bool:
-    """Whether a column holds measurements or vectors rather than names: numbers, not all of them whole."""
+    """Whether a column holds measurements or vectors rather than names: numbers, not all of them whole, or many."""
     cells = table.frame[column]
     if isinstance(next((c for c in cells if not _is_unknown(c)), ""), np.ndarray | list):
         return any(len(cell) and not isinstance(cell[0], str) for cell in cells if not _is_unknown(cell))
     filled = cells[(cells.astype(str) != "") & cells.notna()]
+    lengths = {0 if vector is None else len(vector) for vector in map(_numbers_of, filled)}
+    if len(lengths) == 1 and lengths.pop() > 1:
+        return True
     numbers = pd.to_numeric(filled, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return bool(len(numbers) and np.isfinite(numbers).all() and (numbers % 1 != 0).any())
 
@@ -100,6 +125,17 @@ def _values_of(cell: object) -> tuple[str, ...]:
         return ()
     parts = cell if isinstance(cell, np.ndarray | list | tuple) else str(cell).split("|")
     return tuple(text for text in (str(part).strip() for part in parts) if text)
+
+
+def _numbers_of(cell: object) -> np.ndarray | None:
+    """[*] float64, empty where unknown, None where it is no list of numbers."""
+    if _is_unknown(cell):
+        return np.zeros(0)
+    parts = cell if isinstance(cell, np.ndarray | list | tuple) else str(cell).strip(" []").replace(",", " ").split()
+    try:
+        return np.array([float(part) for part in parts])
+    except (TypeError, ValueError):
+        return None
 
 
 def _is_unknown(cell: object) -> bool:

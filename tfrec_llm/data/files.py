@@ -45,7 +45,7 @@ def load(settings: Data, seed: int) -> RawData:
     if settings.users:
         users = read_table(settings.users, ("user_id",), settings.columns)
         _refuse_repeated(users, read_ids(users, "user_id"), "user_id")
-        log.info("%s: %d users; what is said of them is not used", users.path, len(users.frame))
+        log.info("%s: %d users", users.path, len(users.frame))
     if settings.utterances:
         check_utterances(read_table(settings.utterances, ("text",), settings.columns))
     return RawData(events, items)

@@ -9,6 +9,7 @@ from tfrec_llm.evaluation.cold import cold_figures
 from tfrec_llm.evaluation.cold import shares as cold_shares
 from tfrec_llm.evaluation.figures import figures
 from tfrec_llm.evaluation.gains import gain_key, gains, verdict
+from tfrec_llm.evaluation.groups import group_figures
 from tfrec_llm.evaluation.intervals import Comparison, Figure, paired_bootstrap, summarise, summarise_all
 from tfrec_llm.evaluation.plot import write_plot
 from tfrec_llm.evaluation.protocol import Scorer, best, judge, select, top_items
@@ -39,6 +40,7 @@ __all__ = [
     "format_table",
     "gain_key",
     "gains",
+    "group_figures",
     "item_facts",
     "judge",
     "judge_lists",

@@ -16,7 +16,8 @@ from tfrec_llm.types import Queries
 
 STAGE, OVER = "gain", "over"
 SYSTEM = "system"
-PARTS = ("behaviour", "retrieval")  # what the system is made of: it should beat them too
+WITHOUT_ATTRIBUTES = "system_without_attributes"  # the same system, told nothing of who the users are
+PARTS = ("behaviour", "retrieval", WITHOUT_ATTRIBUTES)  # what the system is made of: it should beat them too
 
 
 def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:

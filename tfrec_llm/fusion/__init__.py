@@ -3,7 +3,15 @@
 import importlib
 from typing import Any
 
-_HOMES = {"FUSIONS": "fusions", "build_fusion": "fusions", "contexts": "stage", "load": "stage", "train": "stage"}
+_HOMES = {
+    "FUSIONS": "fusions",
+    "NETWORKS": "images",
+    "build_fusion": "fusions",
+    "contexts": "stage",
+    "encode_images": "images",
+    "load": "stage",
+    "train": "stage",
+}
 __all__ = sorted(_HOMES)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from tfrec_llm.config import Component, Config, choose
 from tfrec_llm.evaluation import entry
+from tfrec_llm.ranking import curves
 from tfrec_llm.ranking.agents import Agent, build_agent
 from tfrec_llm.ranking.environments import WORLDS, World
 from tfrec_llm.ranking.exploration import Draw, fill_slate
@@ -32,6 +34,7 @@ class Simulation(NamedTuple):
     random: np.ndarray  # [rounds] expected reward of an item chosen at random
     optimum: np.ndarray  # [rounds] expected reward of the best item
     per_second: float  # interactions, with learning, the first call (tracing) left out where there are more
+    decided: Mapping[int, curves.Decided]  # round -> decisions on new users after it, from which nothing is learnt
 
     @property
     def regret(self) -> np.ndarray:
@@ -54,16 +57,34 @@ def simulate_agent(world: World | SessionWorld, agent: Agent, users: int, rounds
     else:
         play = play_function(world, agent, users, build_agent(TEACHER, agent.shape) if agent.from_logs else agent)
         decisions = users
-    chunks, seconds = [], []
+    chunks, seconds, decided = [], [], {}
     with tqdm(total=rounds, desc=f"simulate {agent.name}", unit="round", leave=False) as bar:
         for first in range(0, rounds, _CHUNK):
             count = min(_CHUNK, rounds - first)
             begin = time.perf_counter()
             chunks.append([part.numpy() for part in play(tf.constant(first), tf.constant(count), tf.constant(seed))])
             seconds.append((time.perf_counter() - begin) / count)
+            decided[first + count - 1] = look_at(world, agent, users, seed + first + count)
             bar.update(count)
-    curves = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-    return Simulation(*curves, decisions / float(np.median(seconds[1:] or seconds)))
+    means = [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+    return Simulation(*means, decisions / float(np.median(seconds[1:] or seconds)), decided)
+
+
+def look_at(world: World | SessionWorld, agent: Agent, users: int, seed: int) -> curves.Decided:
+    """What the agent would show new users now.
+
+    A world may have `parts(situation, positions)`: name of a part of the reward -> its values [B] for what is shown.
+    """
+    drawn = tf.constant([seed, 1])
+    situation = world.observe(world.begin(users) if hasattr(world, "begin") else users, drawn)
+    expected, allowed = situation.expected, tf.ones_like(situation.expected, tf.bool)
+    candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), situation.features, allowed)
+    draw, scores = curves.decide(agent, situation.context, candidates, 1, 0.0, world.num_actions, seed)
+    positions = draw.positions[:, 0]
+    whole = {"reward": tf.gather(expected, positions, batch_dims=1)}
+    return curves.sum_up(
+        draw, scores, candidates, world.parts(situation, positions) if hasattr(world, "parts") else whole
+    )
 
 
 def play_function(world: World, agent: Agent, users: int, logger: Agent) -> tf.types.experimental.PolymorphicFunction:
@@ -162,4 +183,7 @@ def _write_curves(result: Simulation, logs: Path) -> None:
         for number, (reward, regret) in enumerate(zip(result.reward, result.regret, strict=True)):
             tf.summary.scalar("reward", reward, step=number)
             tf.summary.scalar("regret", regret, step=number)
+        for number, decided in result.decided.items():
+            tf.summary.experimental.set_step(number)
+            curves.write(decided)
     writer.close()

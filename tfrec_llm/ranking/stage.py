@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from tfrec_llm.config import Config
 from tfrec_llm.evaluation import entry
+from tfrec_llm.ranking import curves
 from tfrec_llm.ranking.agents import Agent, build_agent
 from tfrec_llm.ranking.replay import Logged, Pass, Showing, passes, slate_quality
 from tfrec_llm.ranking.rewards import check_rewards, event_values
@@ -139,12 +140,13 @@ def _learn(
     )
     replayed = passes(agent, training, showing, np.random.default_rng(config.seed), jit_compile)
     first = [v.numpy() for v in agent.network.variables]
-    best, weights, waited = start, first, 0
+    best, weights, waited, ideal = start, first, 0, _ideal(stopping, settings.slate)
     writer = tf.summary.create_file_writer(str(stage.logs))
     with tqdm(total=settings.epochs, desc="ranking", unit="pass", leave=False) as bar:
         for number, done in enumerate(itertools.islice(replayed, settings.epochs), start=1):
             now = judge(agent, stopping, settings.slate)
-            _record(writer, number, done, now)
+            _record(writer, number, done, now, ideal)
+            _look_at(writer, number, agent, stopping, showing)
             bar.set_postfix(reward=f"{done.reward:.4f}", ndcg=f"{now.ndcg.mean():.4f}" if now.ndcg.size else "-")
             bar.update()
             if is_better(now, best):
@@ -169,7 +171,7 @@ def is_better(now: Judgement, then: Judgement, errors: float = 0.0) -> bool:
     return bool(gain.mean() > errors * gain.std(ddof=1) / np.sqrt(len(gain)) and gain.mean() > 0)
 
 
-def _record(writer: tf.summary.SummaryWriter, number: int, done: Pass, now: Judgement) -> None:
+def _record(writer: tf.summary.SummaryWriter, number: int, done: Pass, now: Judgement, ideal: np.ndarray) -> None:
     if not np.isfinite(done.loss):
         raise ValueError(
             f"ranking: expected a finite loss, got {done.loss} in pass {number}; lower ranking.agent.learning_rate."
@@ -180,14 +182,35 @@ def _record(writer: tf.summary.SummaryWriter, number: int, done: Pass, now: Judg
         if now.ndcg.size:
             tf.summary.scalar("stopping/ndcg", now.ndcg.mean())
             tf.summary.scalar("stopping/reward", now.reward.mean())
+            tf.summary.scalar("stopping/regret", (ideal - now.reward).mean())
     writer.flush()
+
+
+def _look_at(writer: tf.summary.SummaryWriter, number: int, agent: Agent, rows: Logged, showing: Showing) -> None:
+    """Explored slates of the stopping rows, for TensorBoard; the agent learns nothing from them."""
+    if not rows.reward.shape[0]:
+        return
+    draw, scores = curves.decide(
+        agent, rows.context, rows.candidates, showing.slate, showing.floor, showing.explore_top, number
+    )
+    gained = tf.gather(rows.reward, tf.maximum(draw.positions, 0), batch_dims=1)
+    gained = tf.where(draw.positions >= 0, gained, 0.0)  # [R, n]
+    with writer.as_default(step=number):
+        tf.summary.scalar("explored/reward", tf.reduce_mean(tf.reduce_sum(gained, axis=1)))
+        curves.write(curves.sum_up(draw, scores, rows.candidates, {"reward": gained}), "explored/")
+    writer.flush()
+
+
+def _ideal(rows: Logged, k: int) -> np.ndarray:
+    """[R] the reward of the best slate of the same candidates."""
+    return np.sort(np.where(rows.candidates.allowed, rows.reward, 0.0), axis=1)[:, ::-1][:, :k].sum(axis=1)
 
 
 def _metrics(name: str, start: Judgement, best: Judgement, rows: Logged, k: int) -> dict[str, dict]:
     """Of the greedy slates on the stopping rows; regret against the best slate of the same candidates."""
     if not start.ndcg.size:
         return {}
-    ideal = np.sort(np.where(rows.candidates.allowed, rows.reward, 0.0), axis=1)[:, ::-1][:, :k].sum(axis=1).mean()
+    ideal = _ideal(rows, k).mean()
     metrics = {}
     for who, judged in ((name, best), ("blend", start)):
         count, reward = len(judged.ndcg), judged.reward.mean()

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfrec_llm import behaviour, fusion, ranking, retrieval, text
 from tfrec_llm.config import Config
+from tfrec_llm.serving import facts
 from tfrec_llm.serving.recommender import Recommender
 from tfrec_llm.serving.signals import SignalPath
 from tfrec_llm.types import Dataset
@@ -49,7 +50,9 @@ def load_signal_path(config: Config, dataset: Dataset, run: Path) -> SignalPath:
       ValueError: a stage's output is missing or does not fit the config.
     """
     source = retrieval.CandidateSource.load(run / "retrieval" / "blend")
-    return SignalPath(*_models(config, dataset, run), source, config.text.slots)
+    language, lstm, towers = _models(config, dataset, run)
+    known = facts.load_known(config, dataset.domain, language.item_vectors, run)
+    return SignalPath(language, lstm, towers, source, config.text.slots, known)
 
 
 def _models(config: Config, dataset: Dataset, run: Path) -> tuple[Any, Any, Any]:

@@ -26,7 +26,7 @@ class _Lean(tf.Module):
         super().__init__(name="recommender")
         self.weights = list(recommender.variables)
         self.tokenizer = recommender.path.text.encoder
-        self.items, self.events = recommender.items, recommender.events
+        self.items, self.events, self.users = recommender.items, recommender.events, recommender.path.users
 
 
 def newest_version(folder: Path) -> int:

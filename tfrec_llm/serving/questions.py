@@ -91,6 +91,11 @@ def seen_items(dataset: Dataset, queries: Queries, rows: np.ndarray) -> np.ndarr
     return data.histories(dataset.interactions, queries, rows, max(longest, 1)).item
 
 
+def user_attributes(path: Any, queries: Queries, rows: np.ndarray) -> tf.Tensor | None:
+    """[len(rows), A] string what is known of the users of some queries, None where the path looks at none."""
+    return None if path.people is None else tf.constant(path.people[queries.user[rows]])
+
+
 def answers(queries: Queries, rows: np.ndarray) -> np.ndarray:
     """[len(rows), M] int32 the right answers of some queries, padded with 0."""
     length = queries.offsets[rows + 1] - queries.offsets[rows]

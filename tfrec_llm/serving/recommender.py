@@ -85,6 +85,7 @@ class Recommender(tf.Module):
         slots: Tensor | int,
         request_id: Tensor,
         bounds: Tensor | None = None,
+        attributes: Tensor | None = None,
     ) -> Answer:
         """Decides on item indices; evaluation and export both end here.
 
@@ -97,10 +98,11 @@ class Recommender(tf.Module):
           slots: n, how many slots to fill, at most K.
           request_id: [B] string, "" = greedy.
           bounds: [B, 2] least and most price, 0 = none.
+          attributes: [B, A] string, see `SignalPath`.
         """
         ranking = self.settings.ranking
         num_candidates = self.settings.retrieval.candidates
-        signals = self.path(history, request_time, embedding, has_text, exclude, num_candidates, bounds)
+        signals = self.path(history, request_time, embedding, has_text, exclude, num_candidates, bounds, attributes)
         context = self.fusion(signals.modalities)
         candidates = signals.candidates
         scores = self.agent.scores(context, candidates)
@@ -165,8 +167,9 @@ class Recommender(tf.Module):
         exclude = self.items.indices(request.exclude)
         slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
         answer = self.answer(
-            history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds
-        )
+            history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
+            request.attributes,
+        )  # fmt: skip
         reasons = self.because(history, embedding, has_text, answer)
         return {
             **self._shown(answer, reasons, request.k),

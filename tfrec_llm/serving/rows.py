@@ -1,6 +1,6 @@
 """The rows that blend, fusion and ranker learn from, made by the very path that serves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config
 from tfrec_llm.retrieval import BlendBatch
-from tfrec_llm.serving.questions import Asked, answers, history_tensors, in_batches, seen_items
+from tfrec_llm.serving.questions import Asked, answers, history_tensors, in_batches, seen_items, user_attributes
 from tfrec_llm.serving.signals import SignalPath
 from tfrec_llm.training import files
-from tfrec_llm.types import Candidates, Dataset, Rows
+from tfrec_llm.types import Candidates, Dataset, Modalities, Queries, Rows
 
 FILE = "rows.npz"
 
@@ -44,19 +44,39 @@ def build_rows(path: SignalPath, dataset: Dataset, asked: Asked, config: Config)
       asked: which validation queries, and what was said.
       config: the run's settings.
     """
-    run = tf.function(path, reduce_retracing=True)
-    parts = []
-    for batch in in_batches(len(asked.queries), config.evaluate.batch_size, "candidates of half B"):
-        rows = asked.queries[batch]
-        history, time = history_tensors(dataset, dataset.split.validation, rows, config.export.max_history)
-        embedding, has_text = tf.constant(asked.embedding[batch]), tf.constant(asked.has_text[batch])
-        exclude = tf.constant(seen_items(dataset, dataset.split.validation, rows))
-        signals = run(history, time, embedding, has_text, exclude, config.retrieval.candidates)
-        parts.append(tf.nest.map_structure(lambda t: t.numpy(), (dict(signals.modalities), signals.candidates)))
-    modalities, candidates = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
-    target = _targets(answers(dataset.split.validation, asked.queries), candidates)
+    queries = dataset.split.validation
+    modalities, candidates = signals_of(path, dataset, queries, asked, config)
+    target = _targets(answers(queries, asked.queries), candidates)
     reward = target.astype(np.float32) * next_event_value(dataset, asked.queries)[:, None]
     return Rows(modalities, candidates, target, reward, dataset.split.stop_b[asked.queries])
+
+
+def signals_of(
+    path: SignalPath, dataset: Dataset, queries: Queries, asked: Asked, config: Config
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Candidates]:
+    """What fusion and ranker see of some queries.
+
+    Args:
+      path: the signal path with its blend learnt.
+      dataset: what `prepare` left.
+      queries: of which split.
+      asked: which of them, and what was said.
+      config: the run's settings.
+
+    Returns:
+      Modalities and candidates as arrays, in the order of `asked`.
+    """
+    run = tf.function(path, reduce_retracing=True)
+    parts = []
+    for batch in in_batches(len(asked.queries), config.evaluate.batch_size, "candidates"):
+        rows = asked.queries[batch]
+        history, time = history_tensors(dataset, queries, rows, config.export.max_history)
+        embedding, has_text = tf.constant(asked.embedding[batch]), tf.constant(asked.has_text[batch])
+        exclude = tf.constant(seen_items(dataset, queries, rows))
+        people = user_attributes(path, queries, rows)
+        signals = run(history, time, embedding, has_text, exclude, config.retrieval.candidates, None, people)
+        parts.append(tf.nest.map_structure(lambda t: t.numpy(), (dict(signals.modalities), signals.candidates)))
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def _targets(right: np.ndarray, candidates: Candidates) -> np.ndarray:
@@ -76,9 +96,8 @@ def next_event_value(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
 
 def save_rows(rows: Rows, folder: Path) -> None:
     """Writes rows into a stage's folder."""
-    arrays = {f"modality.{name}.{part}": a for name, pair in rows.modalities.items() for part, a in enumerate(pair)}
-    arrays |= {f"candidates.{name}": array for name, array in rows.candidates._asdict().items()}
-    files.write_npz(folder / FILE, arrays | {"target": rows.target, "reward": rows.reward, "stop": rows.stop})
+    known = {"target": rows.target, "reward": rows.reward, "stop": rows.stop}
+    files.write_npz(folder / FILE, _arrays(rows.modalities, rows.candidates) | known)
 
 
 def read_rows(folder: Path) -> Rows:
@@ -88,7 +107,29 @@ def read_rows(folder: Path) -> Rows:
       ValueError: the file is missing or damaged.
     """
     arrays = files.read_npz(folder / FILE)
+    return Rows(*_signals(arrays), arrays["target"], arrays["reward"], arrays["stop"])
+
+
+def save_signals(modalities: Modalities, candidates: Candidates, folder: Path) -> None:
+    """Writes what `signals_of` gave into a stage's folder."""
+    files.write_npz(folder / FILE, _arrays(modalities, candidates))
+
+
+def read_signals(folder: Path) -> tuple[Modalities, Candidates]:
+    """Reads what `save_signals` wrote.
+
+    Raises:
+      ValueError: the file is missing or damaged.
+    """
+    return _signals(files.read_npz(folder / FILE))
+
+
+def _arrays(modalities: Modalities, candidates: Candidates) -> dict[str, np.ndarray]:
+    arrays = {f"modality.{name}.{part}": a for name, pair in modalities.items() for part, a in enumerate(pair)}
+    return arrays | {f"candidates.{name}": array for name, array in candidates._asdict().items()}
+
+
+def _signals(arrays: Mapping[str, np.ndarray]) -> tuple[Modalities, Candidates]:
     names = sorted({key.split(".")[1] for key in arrays if key.startswith("modality.")})
     modalities = {name: (arrays[f"modality.{name}.0"], arrays[f"modality.{name}.1"]) for name in names}
-    candidates = Candidates(*(arrays[f"candidates.{name}"] for name in Candidates._fields))
-    return Rows(modalities, candidates, arrays["target"], arrays["reward"], arrays["stop"])
+    return modalities, Candidates(*(arrays[f"candidates.{name}"] for name in Candidates._fields))

@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from tfrec_llm.config import Slots
 from tfrec_llm.retrieval.candidates import SLOTS
+from tfrec_llm.serving.facts import Known
 from tfrec_llm.text.slots import inside
 from tfrec_llm.types import BehaviourSignals, Candidates, History, Modalities, Tensor, TextSignals
 
 SECONDS_PER_DAY = 86_400.0
+NOTHING = Known()
 
 
 class Signals(NamedTuple):
@@ -36,10 +38,12 @@ class SignalPath(tf.Module):
       towers: a `retrieval` model with `query(history)`.
       source: the `retrieval.CandidateSource` over their tables.
       settings: `text.slots` of the config: what named attributes and prices do to the candidates.
+      known: what is known of items and users beside; nothing by default.
     """
 
-    def __init__(self, text: Any, behaviour: Any, towers: Any, source: Any, settings: Slots):
+    def __init__(self, text: Any, behaviour: Any, towers: Any, source: Any, settings: Slots, known: Known = NOTHING):
         super().__init__(name="signal_path")
+        self.items, self.users, self.people = known.items, known.users, known.people
         self.text, self.behaviour, self.towers, self.source = text, behaviour, towers, source
         self._settings, self._prices = settings, None
         if text.slots is not None and settings.price_filter and np.isfinite(text.attributes.price).any():
@@ -76,6 +80,7 @@ class SignalPath(tf.Module):
         exclude: Tensor,
         num_candidates: int,
         bounds: Tensor | None = None,
+        attributes: Tensor | None = None,
     ) -> Signals:
         """All signals of a batch of requests.
 
@@ -87,6 +92,7 @@ class SignalPath(tf.Module):
           exclude: [B, X] item indices that must not be shown, 0 where unused.
           num_candidates: K.
           bounds: [B, 2] least and most price that the utterance names, 0 = none.
+          attributes: [B, A] string of the users, "" where unknown; not looked at where the domain does not use them.
         """
         behaviour, queries = self.queries(history, embedding, has_text)
         text = self.text.signals(embedding)
@@ -94,9 +100,15 @@ class SignalPath(tf.Module):
         candidates = self.source.candidates(
             queries, history, exclude, num_candidates, within, self._settings.least_candidates
         )
-        return Signals(
-            text, behaviour, modalities(history, request_time, text, behaviour, has_text), queries, candidates
-        )
+        joined = dict(modalities(history, request_time, text, behaviour, has_text))
+        if self.users is not None:
+            unknown = tf.fill([tf.shape(has_text)[0], len(self.users.names)], "")
+            joined["user"] = self.users(unknown if attributes is None else attributes)
+        for item in self.items:
+            mean, _ = joined[f"item_{item.name}"] = item.token(history)
+            features = [candidates.features, item.features(mean, candidates.item_ids)]
+            candidates = candidates._replace(features=tf.concat(features, axis=-1))
+        return Signals(text, behaviour, joined, queries, candidates)
 
 
 def modalities(
