@@ -28,6 +28,7 @@ class CqlSettings:
     discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
     conservatism: float = setting(0.02, "weight of the penalty on values of what the log does not show", low=0)
     temperature: float = setting(0.1, "a value so much higher is e times as likely in the penalty", low=1e-6)
+    decisions: int = setting(4, "of a user, one after the other, that it reads at a time", low=2)
     target_rate: float = setting(0.05, "how far the target network moves in a step", low=1e-4, high=1)
     epsilon: float = setting(0.02, "share of uniform exploration over all candidates", low=0, high=1)
     gradient_norm: float = setting(1.0, "gradients are clipped to this norm", low=1e-6)
@@ -92,6 +93,7 @@ class Cql(Dqn):
 
     def __init__(self, settings: CqlSettings, shape: AgentShape):
         super().__init__(settings, shape, name="cql")
+        self.n_step = settings.decisions - 1  # of the parts of sessions; what it sums is one reward
 
     @tf.autograph.experimental.do_not_convert
     def train_sessions(self, steps: trajectory.Trajectory) -> tf.Tensor:
