@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, ConfigError, Ranking, Simulate
 from tfrec_llm.ranking import AGENTS, WORLDS, build_agent, simulate, simulate_agent
+from tfrec_llm.ranking.environments import DriftingSettings, DriftingWorld
 from tfrec_llm.ranking.shape import AgentShape
 
 
@@ -42,6 +43,34 @@ def test_the_linear_world_is_linear():
     np.testing.assert_allclose(joint @ weights, expected, atol=1e-5)
 
 
+def test_taste_turns_round_once_in_a_period():
+    world = DriftingWorld(DriftingSettings(period=8), seed=2)
+    tastes = np.stack([world.taste(tf.constant(number)) for number in range(9)])
+    np.testing.assert_allclose(np.linalg.norm(tastes, axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(tastes @ tastes[0], np.cos(np.arange(9) * np.pi / 4), atol=1e-6)
+    before, after = (world.observe(50, tf.constant([1, 2]), number) for number in (0, 4))
+    np.testing.assert_array_equal(before.features, after.features)
+    constant = (before.expected + after.expected) / 2  # what does not depend on the item: taste is the opposite
+    np.testing.assert_allclose(constant, np.tile(constant[:, :1], 20), atol=1e-6)
+
+
+def test_who_forgets_does_better_where_taste_drifts():
+    world = DriftingWorld(DriftingSettings(period=40), seed=1)
+    shape = AgentShape(world.context_dim, world.feature_dim, world.num_actions, seed=1)
+    reached = {}
+    for forgetting in (0.3, 1.0):
+        agent = build_agent(Component("lin_ucb", {"forgetting": forgetting, "pairs": 0}), shape)
+        result = simulate_agent(world, agent, users=128, rounds=60, seed=1)
+        reached[forgetting] = (result.reward[20:] / result.optimum[20:]).mean()
+    assert reached[0.3] > 0.95
+    assert reached[1.0] < 0.85
+
+
+def test_a_drifting_world_needs_a_plane_to_turn_in():
+    with pytest.raises(ValueError, match="feature_dim of at least 2, got 1"):
+        DriftingSettings(feature_dim=1)
+
+
 @pytest.mark.parametrize("name", sorted(AGENTS))
 def test_agents_come_near_the_known_optimum_and_fast(name):
     settings, builder = WORLDS["linear"]
@@ -75,5 +104,5 @@ def test_simulate_writes_the_metrics_of_the_contract(tmp_path):
 
 
 def test_an_unknown_world_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"simulate\.worlds: expected one of interest, linear, got 'mars'"):
+    with pytest.raises(ConfigError, match=r"simulate\.worlds: expected one of drifting, interest, linear, got 'mars'"):
         simulate(Config(), "mars", tmp_path)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, Ranking, Train
-from tfrec_llm.ranking import load, train
+from tfrec_llm.ranking import AGENTS, load, train
 from tfrec_llm.ranking.stage import Judgement, is_better
 
 AGENT = Component("neural_epsilon_greedy", {"learning_rate": 0.005})
@@ -118,3 +118,13 @@ def test_xla_is_chosen_as_configured_or_measured(logged, monkeypatch):
     assert choose("auto", 20)
     times[True] = 4.0
     assert not choose("auto", 20)
+
+
+@pytest.mark.parametrize("name", sorted(AGENTS))
+def test_every_agent_goes_through_the_stage(name, logged, domain, stage):
+    rows, context = logged
+    ranking = dataclasses.replace(CONFIG.ranking, agent=Component(name), epochs=1)
+    config = dataclasses.replace(CONFIG, ranking=ranking)
+    metrics = train(config, domain, rows, context, PRIOR, stage)
+    assert metrics[f"ranking.replay.{name}.reward"]["value"] >= 0
+    assert np.isfinite(scores_of(load(config, stage.folder), logged)).all()

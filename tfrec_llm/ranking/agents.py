@@ -14,10 +14,12 @@ from tfrec_llm.types import Candidates, SlateFeedback
 
 try:
     from tfrec_llm.ranking.behaviour_cloning import BehaviourCloning, BehaviourCloningSettings
+    from tfrec_llm.ranking.cql import Cql, CqlSettings
     from tfrec_llm.ranking.dqn import Dqn, DqnSettings
     from tfrec_llm.ranking.linear import LinThompson, LinThompsonSettings, LinUcb, LinUcbSettings
     from tfrec_llm.ranking.neural_boltzmann import NeuralBoltzmann, NeuralBoltzmannSettings
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
+    from tfrec_llm.ranking.neural_linucb import NeuralLinUcb, NeuralLinUcbSettings
     from tfrec_llm.ranking.shape import AgentShape
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
@@ -48,11 +50,13 @@ class Agent(Protocol):
 
 AGENTS: Mapping[str, tuple[type, Any]] = {
     "behaviour_cloning": (BehaviourCloningSettings, BehaviourCloning),
+    "cql": (CqlSettings, Cql),
     "dqn": (DqnSettings, Dqn),
     "lin_ucb": (LinUcbSettings, LinUcb),
     "lin_thompson": (LinThompsonSettings, LinThompson),
     "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
+    "neural_linucb": (NeuralLinUcbSettings, NeuralLinUcb),
 }
 
 

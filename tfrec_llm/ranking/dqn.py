@@ -6,6 +6,7 @@ shared sampler fills slates, with propensities. From slates without a next situa
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 from tf_agents.agents.dqn.dqn_agent import DdqnAgent
@@ -51,12 +52,13 @@ class Dqn(tf.Module):
     Args:
       settings: see `DqnSettings`.
       shape: what it is built for.
+      name: of the module.
     """
 
     from_logs = False
 
-    def __init__(self, settings: DqnSettings, shape: AgentShape):
-        super().__init__(name="dqn")
+    def __init__(self, settings: Any, shape: AgentShape, name: str = "dqn"):
+        super().__init__(name=name)
         self.shape, self.n_step, self._rule = shape, settings.n_step, EpsilonGreedy(settings.epsilon)
         self._discount = settings.discount
         self.network = QNetwork(shape, settings.hidden, name="values")
@@ -106,24 +108,28 @@ class Dqn(tf.Module):
 
     def _learner(self, settings: DqnSettings) -> DdqnAgent:
         """TF-Agents' agent around the network and a second one that follows it."""
+        return DdqnAgent(*self._specs(), self.network, **self._parts(settings))
+
+    def _specs(self) -> tuple:
+        """Of time steps and actions."""
         shape = self.shape
         steps, action = specs(shape.context_dim, shape.feature_dim, shape.num_candidates)
         remaining = tensor_spec.TensorSpec([shape.num_candidates], tf.bool)
-        target = QNetwork(shape, settings.hidden, self.network.inputs_layer, name="target_values")
-        return DdqnAgent(
-            time_step.time_step_spec({**steps.observation, REMAINING: remaining}),
-            action,
-            self.network,
-            tf.keras.optimizers.legacy.Adam(settings.learning_rate),
-            observation_and_action_constraint_splitter=_split,
-            n_step_update=settings.n_step,
-            target_q_network=target,
-            target_update_tau=settings.target_rate,
-            gamma=settings.discount,
-            reward_scale_factor=1 - settings.discount,  # values are mean rewards, as the prior is
-            gradient_clipping=settings.gradient_norm,
-            train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False),
-        )
+        return time_step.time_step_spec({**steps.observation, REMAINING: remaining}), action
+
+    def _parts(self, settings: Any) -> dict[str, Any]:
+        """What any double Q-learner of TF-Agents is made of, beside its network."""
+        return {
+            "optimizer": tf.keras.optimizers.legacy.Adam(settings.learning_rate),
+            "observation_and_action_constraint_splitter": _split,
+            "n_step_update": settings.n_step,
+            "target_q_network": QNetwork(self.shape, settings.hidden, self.network.inputs_layer, name="target_values"),
+            "target_update_tau": settings.target_rate,
+            "gamma": settings.discount,
+            "reward_scale_factor": 1 - settings.discount,  # values are mean rewards, as the prior is
+            "gradient_clipping": settings.gradient_norm,
+            "train_step_counter": tf.Variable(0, dtype=tf.int64, trainable=False),
+        }
 
 
 def _split(observation: Mapping) -> tuple[Mapping, tf.Tensor]:

@@ -48,8 +48,48 @@ class LinThompsonSettings:
     pairs: int = setting(400, "products of context and features: none where there would be more", low=0)
 
 
-class LinearWeights(tf.keras.layers.Layer):
-    """reward = prior + w · [1, context, features, their products]; w by ridge regression on what was shown.
+class RidgeWeights(tf.keras.layers.Layer):
+    """reward = prior + w · [1, inputs]; w by ridge regression on what was shown. Fill `inputs`.
+
+    Args:
+      shape: what the agent is built for.
+      l2: the ridge penalty.
+      width: of `inputs`.
+      inputs: statistics that are shared with a network, None for its own.
+    """
+
+    def __init__(self, shape: AgentShape, l2: float, width: int, inputs: Inputs | None = None):
+        super().__init__(name="linear_weights")
+        self.shape, self.width, self._l2 = shape, width, l2
+        self.inputs_layer = Inputs(shape) if inputs is None else inputs
+        d = width + 1
+        self.products = self.add_weight("products", [d, d], initializer="zeros", trainable=False)
+        self.rewards = self.add_weight("rewards", [d], initializer="zeros", trainable=False)
+        self.built = True
+
+    def adapt(self, context: np.ndarray, features: np.ndarray, value: float) -> None:
+        """See `Inputs.adapt`."""
+        self.inputs_layer.adapt(context, features, value)
+
+    def prior(self, features: tf.Tensor) -> tf.Tensor:
+        """[B, K] the reward before anything is learnt."""
+        return self.inputs_layer.prior(features)
+
+    def hidden(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """[B, C] and [B, K, F] -> [B, K, width] what the weights see of each candidate."""
+        return self.inputs(context, features)
+
+    def root(self) -> tf.Tensor:
+        """[d, d] Cholesky root of the regularised products."""
+        return tf.linalg.cholesky(self.products + self._l2 * tf.eye(self.width + 1))
+
+    def mean(self, root: tf.Tensor) -> tf.Tensor:
+        """[d] the weights."""
+        return tf.linalg.cholesky_solve(root, self.rewards[:, None])[:, 0]
+
+
+class LinearWeights(RidgeWeights):
+    """Linear in context, features and, where they are few enough, their products.
 
     Args:
       shape: what the agent is built for.
@@ -58,19 +98,9 @@ class LinearWeights(tf.keras.layers.Layer):
     """
 
     def __init__(self, shape: AgentShape, l2: float, pairs: int):
-        super().__init__(name="linear_weights")
-        self.shape, self._l2, self.inputs_layer = shape, l2, Inputs(shape)
-        self._paired = shape.context_dim * shape.feature_dim <= pairs
-        self.width = shape.context_dim + shape.feature_dim
-        self.width += shape.context_dim * shape.feature_dim if self._paired else 0
-        d = self.width + 1
-        self.products = self.add_weight("products", [d, d], initializer="zeros", trainable=False)
-        self.rewards = self.add_weight("rewards", [d], initializer="zeros", trainable=False)
-        self.built = True
-
-    def adapt(self, context: np.ndarray, features: np.ndarray, value: float) -> None:
-        """See `Inputs.adapt`."""
-        self.inputs_layer.adapt(context, features, value)
+        products = shape.context_dim * shape.feature_dim
+        self._paired = products <= pairs
+        super().__init__(shape, l2, shape.context_dim + shape.feature_dim + (products if self._paired else 0))
 
     def inputs(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """[B, C] and [B, K, F] -> [B, K, d - 1] what the reward is linear in, the constant apart."""
@@ -83,18 +113,6 @@ class LinearWeights(tf.keras.layers.Layer):
             parts.append(tf.reshape(products, [tf.shape(f)[0], candidates, c.shape[1] * f.shape[2]]))
         return tf.concat(parts, axis=-1)
 
-    def prior(self, features: tf.Tensor) -> tf.Tensor:
-        """[B, K] the reward before anything is learnt."""
-        return self.inputs_layer.prior(features)
-
-    def root(self) -> tf.Tensor:
-        """[d, d] Cholesky root of the regularised products."""
-        return tf.linalg.cholesky(self.products + self._l2 * tf.eye(self.width + 1))
-
-    def mean(self, root: tf.Tensor) -> tf.Tensor:
-        """[d] the weights."""
-        return tf.linalg.cholesky_solve(root, self.rewards[:, None])[:, 0]
-
 
 class LinUcb(tf.Module):
     """Shows what may be best: the mean and `alpha` standard deviations of the estimate (Li et al., 2010).
@@ -102,14 +120,15 @@ class LinUcb(tf.Module):
     Args:
       settings: see `LinUcbSettings`.
       shape: what it is built for.
+      weights: what it estimates with, None for weights on the inputs themselves.
     """
 
     learner, from_logs = LinearUCBAgent, False
 
-    def __init__(self, settings: Any, shape: AgentShape):
+    def __init__(self, settings: Any, shape: AgentShape, weights: RidgeWeights | None = None):
         super().__init__(name="linear")
         self.shape, self.settings = shape, settings
-        self.network = LinearWeights(shape, settings.l2, settings.pairs)
+        self.network = LinearWeights(shape, settings.l2, settings.pairs) if weights is None else weights
         learner = self._learner()
         self._learn = learner.train  # a bound method: kept out of exports
 

@@ -106,27 +106,36 @@ def as_trajectory(decisions: list[Decision]) -> trajectory.Trajectory:
     return tf.nest.map_structure(lambda *parts: tf.stack(parts, axis=1), *frames)
 
 
-def session_rounds(world: SessionWorld, agent: Agent, users: int) -> tf.types.experimental.PolymorphicFunction:
-    """Some rounds in graph: of the agent, and of random choices with users of their own.
+def session_rounds(
+    world: SessionWorld, agent: Agent, users: int, logger: Agent
+) -> tf.types.experimental.PolymorphicFunction:
+    """Some rounds in graph: of the agent, of random choices and of the logger, each with users of their own.
+
+    Args:
+      world: where.
+      agent: who is judged and learns.
+      users: how many.
+      logger: whose decisions the agent learns from: itself, or one whose log it reads, which learns too.
 
     Returns:
       A tf.function: first round, number of rounds, seed -> mean rewards of agent, random and optimum, [rounds] each.
       Where users are is kept between calls.
     """
-    count = decisions_of(agent)
-    states = [tf.Variable(world.begin(users), trainable=False) for _ in range(2)]
-    fresh = [tf.Variable(tf.ones([users], tf.bool), trainable=False) for _ in range(2)]
+    count, actors = decisions_of(agent), (agent, None) if logger is agent else (agent, None, logger)
+    states = [tf.Variable(world.begin(users), trainable=False) for _ in actors]
+    fresh = [tf.Variable(tf.ones([users], tf.bool), trainable=False) for _ in actors]
 
     def one_round(seed: tf.Tensor) -> list[tf.Tensor]:
         means = []
-        for number, who in enumerate((agent, None)):
+        for number, who in enumerate(actors):
             made, state, new = roll(world, who, states[number], fresh[number], seed, count)
             states[number].assign(state)
             fresh[number].assign(new)
-            if who is not None:
-                learn(who, made)
+            if who is logger:
+                for learner in dict.fromkeys((agent, logger)):
+                    learn(learner, made)
             means.append(tf.reduce_mean(tf.stack([decision.response.reward for decision in made])))
-        return means
+        return means[:2]
 
     @tf.function(reduce_retracing=True)
     def play(first: tf.Tensor, rounds: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -52,11 +52,11 @@ def simulate_agent(world: World | SessionWorld, agent: Agent, users: int, rounds
       rounds: how many.
       seed: decides users and draws.
     """
+    logger = build_agent(TEACHER, agent.shape) if agent.from_logs else agent
     if hasattr(world, "begin"):
-        play, decisions = session_rounds(world, agent, users), users * decisions_of(agent)
+        play, decisions = session_rounds(world, agent, users, logger), users * decisions_of(agent)
     else:
-        play = play_function(world, agent, users, build_agent(TEACHER, agent.shape) if agent.from_logs else agent)
-        decisions = users
+        play, decisions = play_function(world, agent, users, logger), users
     chunks, seconds, decided = [], [], {}
     with tqdm(total=rounds, desc=f"simulate {agent.name}", unit="round", leave=False) as bar:
         for first in range(0, rounds, _CHUNK):
@@ -98,7 +98,7 @@ def play_function(world: World, agent: Agent, users: int, logger: Agent) -> tf.t
     def play(first: tf.Tensor, count: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         curves = [tf.TensorArray(tf.float32, count) for _ in range(3)]
         for i in tf.range(count):
-            means = play_round(world, agent, users, tf.stack([seed, first + i]), logger)
+            means = play_round(world, agent, users, seed, first + i, logger)
             curves = [curve.write(i, mean) for curve, mean in zip(curves, means, strict=True)]
         return tuple(curve.stack() for curve in curves)
 
@@ -106,7 +106,7 @@ def play_function(world: World, agent: Agent, users: int, logger: Agent) -> tf.t
 
 
 def play_round(
-    world: World, agent: Agent, users: int, seed: tf.Tensor, logger: Agent
+    world: World, agent: Agent, users: int, seed: tf.Tensor, number: tf.Tensor, logger: Agent
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """One item for each user, one step of learning.
 
@@ -114,14 +114,15 @@ def play_round(
       world: where.
       agent: who is judged and learns.
       users: how many.
-      seed: [2] decides users and draws.
+      seed: decides users and draws, together with `number`.
+      number: of the round.
       logger: who shows and learns too: the agent itself, or the one whose log it reads.
 
     Returns:
       Mean expected rewards of what the agent shows, of random and of the optimum.
     """
-    seeds = tf.random.split(seed, 3, alg="philox")
-    context, features, expected = world.observe(users, seeds[0])
+    seeds = tf.random.split(tf.stack([seed, number]), 3, alg="philox")
+    context, features, expected = world.observe(users, seeds[0], number)
     allowed = tf.ones_like(expected, tf.bool)
     candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), features, allowed)
     numbers, never = tf.random.stateless_uniform([users, 1], seeds[1], alg="philox"), tf.zeros([users], tf.bool)
