@@ -13,11 +13,13 @@ from tfrec_llm.ranking.exploration import Rule
 from tfrec_llm.types import Candidates, SlateFeedback
 
 try:
+    from tfrec_llm.ranking.actor_critic import ActorCritic, ActorCriticSettings
     from tfrec_llm.ranking.behaviour_cloning import BehaviourCloning, BehaviourCloningSettings
     from tfrec_llm.ranking.dqn import Dqn, DqnSettings
     from tfrec_llm.ranking.linear import LinThompson, LinThompsonSettings, LinUcb, LinUcbSettings
     from tfrec_llm.ranking.neural_boltzmann import NeuralBoltzmann, NeuralBoltzmannSettings
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
+    from tfrec_llm.ranking.reinforce import Reinforce, ReinforceSettings
     from tfrec_llm.ranking.shape import AgentShape
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
@@ -47,12 +49,14 @@ class Agent(Protocol):
 
 
 AGENTS: Mapping[str, tuple[type, Any]] = {
+    "actor_critic": (ActorCriticSettings, ActorCritic),
     "behaviour_cloning": (BehaviourCloningSettings, BehaviourCloning),
     "dqn": (DqnSettings, Dqn),
     "lin_ucb": (LinUcbSettings, LinUcb),
     "lin_thompson": (LinThompsonSettings, LinThompson),
     "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
+    "reinforce": (ReinforceSettings, Reinforce),
 }
 
 
