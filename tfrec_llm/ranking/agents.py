@@ -21,6 +21,7 @@ try:
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
     from tfrec_llm.ranking.reinforce import Reinforce, ReinforceSettings
     from tfrec_llm.ranking.shape import AgentShape
+    from tfrec_llm.ranking.slate_q import SlateQ, SlateQSettings
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
         raise
@@ -57,6 +58,7 @@ AGENTS: Mapping[str, tuple[type, Any]] = {
     "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
     "reinforce": (ReinforceSettings, Reinforce),
+    "slate_q": (SlateQSettings, SlateQ),
 }
 
 

@@ -1,8 +1,8 @@
 """REINFORCE with the top-K off-policy correction (Chen et al., 2019, after Williams, 1992).
 
 It learns from what any policy showed: the logged propensity says how much more likely this one is to show it, up to a
-cap. A slate of K need only hold an item somewhere, so an item that is likely anyhow is not pushed further: the weight of
-one shown with probability p is K (1 - p)^(K - 1).
+cap. A slate of K need only hold an item somewhere, so an item that is likely anyhow is not pushed further: the weight
+of one shown with probability p is K (1 - p)^(K - 1).
 """
 
 from dataclasses import dataclass
