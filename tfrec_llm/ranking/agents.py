@@ -13,6 +13,7 @@ from tfrec_llm.ranking.exploration import Rule
 from tfrec_llm.types import Candidates, SlateFeedback
 
 try:
+    from tfrec_llm.ranking.actor_critic import ActorCritic, ActorCriticSettings
     from tfrec_llm.ranking.behaviour_cloning import BehaviourCloning, BehaviourCloningSettings
     from tfrec_llm.ranking.cql import Cql, CqlSettings
     from tfrec_llm.ranking.dqn import Dqn, DqnSettings
@@ -20,7 +21,9 @@ try:
     from tfrec_llm.ranking.neural_boltzmann import NeuralBoltzmann, NeuralBoltzmannSettings
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
     from tfrec_llm.ranking.neural_linucb import NeuralLinUcb, NeuralLinUcbSettings
+    from tfrec_llm.ranking.reinforce import Reinforce, ReinforceSettings
     from tfrec_llm.ranking.shape import AgentShape
+    from tfrec_llm.ranking.slate_q import SlateQ, SlateQSettings
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
         raise
@@ -49,6 +52,7 @@ class Agent(Protocol):
 
 
 AGENTS: Mapping[str, tuple[type, Any]] = {
+    "actor_critic": (ActorCriticSettings, ActorCritic),
     "behaviour_cloning": (BehaviourCloningSettings, BehaviourCloning),
     "cql": (CqlSettings, Cql),
     "dqn": (DqnSettings, Dqn),
@@ -57,6 +61,8 @@ AGENTS: Mapping[str, tuple[type, Any]] = {
     "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
     "neural_linucb": (NeuralLinUcbSettings, NeuralLinUcb),
+    "reinforce": (ReinforceSettings, Reinforce),
+    "slate_q": (SlateQSettings, SlateQ),
 }
 
 

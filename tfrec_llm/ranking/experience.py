@@ -47,6 +47,34 @@ def decisions(feedback: SlateFeedback) -> tuple[dict[str, tf.Tensor], tf.Tensor,
     return observe(context, features, remaining), tf.maximum(action, 0), tf.cast(action >= 0, tf.float32)
 
 
+class SlateInfo(NamedTuple):
+    """What a trajectory's policy says of its slates; its action is the item that was taken, or shown first."""
+
+    slate: tf.Tensor  # [B, T, n] positions in K
+    propensities: tf.Tensor  # [B, T, n]
+    taken: tf.Tensor  # [B, T] slot whose item was taken, -1 for none
+
+
+def slates_of(steps: trajectory.Trajectory) -> SlateFeedback:
+    """The decisions of sessions [B, T] as B * T slates, the reward where something was taken."""
+    observation, (slate, propensities, taken) = flat(steps.observation), flat(steps.policy_info)
+    rewards = tf.one_hot(taken, tf.shape(slate)[1]) * tf.reshape(steps.reward, [-1, 1])
+    context, features = (
+        observation[key] for key in (bandit_spec_utils.GLOBAL_FEATURE_KEY, bandit_spec_utils.PER_ARM_FEATURE_KEY)
+    )
+    return SlateFeedback(context, features, slate, rewards, propensities)
+
+
+def flat(parts: tf.types.experimental.TensorLike) -> tf.types.experimental.TensorLike:
+    """[B, T, ...] each -> [B * T, ...]."""
+    return tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *part.shape[2:]]), parts)
+
+
+def by_slot(values: tf.Tensor, feedback: SlateFeedback) -> tf.Tensor:
+    """One value of each slate, [R] or [B, T] -> [R * n] the same for each of its slots."""
+    return tf.repeat(tf.reshape(values, [-1]), tf.shape(feedback.slate)[1])
+
+
 def observe(context: tf.Tensor, features: tf.Tensor, remaining: tf.Tensor) -> dict[str, tf.Tensor]:
     """What an agent sees of a decision: [B, C], [B, K, F] and [B, K] bool."""
     return {

@@ -11,7 +11,7 @@ from tf_agents.trajectories import StepType, trajectory
 
 from tfrec_llm.ranking.agents import Agent
 from tfrec_llm.ranking.environments import Situation
-from tfrec_llm.ranking.experience import observe
+from tfrec_llm.ranking.experience import SlateInfo, observe
 from tfrec_llm.ranking.exploration import Draw, EpsilonGreedy, fill_slate
 from tfrec_llm.ranking.interest import Response
 from tfrec_llm.types import Candidates, SlateFeedback
@@ -63,14 +63,18 @@ def roll(
     Returns:
       The decisions, and state and `fresh` after them.
     """
-    made = []
-    for number in range(decisions):
+
+    @tf.function  # traced once, however many decisions follow each other
+    def decide(number: tf.Tensor, state: tf.Tensor, fresh: tf.Tensor) -> Decision:
         seeds = tf.random.split(tf.random.fold_in(seed, number, alg="philox"), 3, alg="philox")
         situation = world.observe(state, seeds[0])
         draw = _show(agent, situation, seeds[1])
-        response = world.respond(state, situation, draw.positions[:, 0], seeds[2])
-        made.append(Decision(situation, draw, response, fresh))
-        state, fresh = response.state, response.ended
+        return Decision(situation, draw, world.respond(state, situation, draw.positions[:, 0], seeds[2]), fresh)
+
+    made = []
+    for number in range(decisions):
+        made.append(decide(tf.constant(number), state, fresh))
+        state, fresh = made[-1].response.state, made[-1].response.ended
     return made, state, fresh
 
 
@@ -90,13 +94,13 @@ def as_trajectory(decisions: list[Decision]) -> trajectory.Trajectory:
     """[B, T] TF-Agents' form; a user who left has discount 0, and who comes next begins anew."""
 
     def frame(made: Decision) -> trajectory.Trajectory:
-        context, features, _ = made.situation
+        (context, features, _), positions = made.situation, made.draw.positions
         remaining = tf.ones(tf.shape(features)[:2], tf.bool)
         return trajectory.Trajectory(
             step_type=tf.where(made.fresh, StepType.FIRST, StepType.MID),
             observation=observe(context, features, remaining),
-            action=made.draw.positions[:, 0],
-            policy_info=(),
+            action=positions[:, 0],
+            policy_info=SlateInfo(positions, made.draw.propensities, tf.zeros_like(positions[:, 0])),
             next_step_type=tf.where(made.response.ended, StepType.LAST, StepType.MID),
             reward=made.response.reward,
             discount=1.0 - tf.cast(made.response.ended, tf.float32),

@@ -11,3 +11,4 @@ class AgentShape(NamedTuple):
     num_candidates: int  # K at most
     prior: int = -1  # which feature is the blend probability; -1 = there is none
     seed: int = 0
+    slate: int = 1  # n, items shown together

@@ -56,7 +56,7 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior
     training, stopping, value = _divide(rows, context)
     shape = AgentShape(
         context.shape[1], rows.candidates.features.shape[2], rows.candidates.item_ids.shape[1],
-        prior, config.seed,
+        prior, config.seed, config.ranking.slate,
     )  # fmt: skip
     agent = build_agent(config.ranking.agent, shape)
     allowed = np.asarray(training.candidates.allowed)
