@@ -18,6 +18,7 @@ try:
     from tfrec_llm.ranking.linear import LinThompson, LinThompsonSettings, LinUcb, LinUcbSettings
     from tfrec_llm.ranking.neural_boltzmann import NeuralBoltzmann, NeuralBoltzmannSettings
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
+    from tfrec_llm.ranking.session_values import SessionValues, SessionValuesSettings
     from tfrec_llm.ranking.shape import AgentShape
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(("tf_agents", "tensorflow_probability")):
@@ -53,6 +54,7 @@ AGENTS: Mapping[str, tuple[type, Any]] = {
     "lin_thompson": (LinThompsonSettings, LinThompson),
     "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
+    "session_values": (SessionValuesSettings, SessionValues),
 }
 
 
