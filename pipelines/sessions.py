@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm import serving
+from tfrec_llm import evaluation, serving
 from tfrec_llm.config import Config
+from tfrec_llm.metrics import ndcg
 from tfrec_llm.ranking.practice import Observe, Practice
 from tfrec_llm.ranking.simulators import Play, Visitors, fit_simulator, make_sessions, play, session_metrics
 from tfrec_llm.ranking.simulators.played import Asked, Decided, Policy, taking_event
@@ -101,7 +102,9 @@ def judge_sessions(config: Config, dataset: Dataset, recommender: Recommender) -
       Metric key -> entry; see `ranking.simulators.session_metrics`.
     """
     tables, metrics = fit_simulator("judge", dataset, None, config.seed)
-    visitors, slots = judged_visitors(config, dataset), config.evaluate.k
+    rows, slots = judged_rows(config, dataset), config.evaluate.k
+    queries = getattr(dataset.split, config.evaluate.split)
+    visitors = make_visitors(dataset, queries, rows, config)
     policies = {
         "ours": served_policy(recommender, slots),
         "greedy": served_policy(recommender, slots, greedy=True),
@@ -116,22 +119,36 @@ def judge_sessions(config: Config, dataset: Dataset, recommender: Recommender) -
             for name, policy in policies.items()
             if name != "greedy" or factor == "1"
         }
-    about = (dataset.domain.objectives, config.evaluate.bootstrap, config.seed, config.evaluate.split)
-    pairs = {factor: (played["ours"], played["blend"]) for factor, played in plays.items()}
-    found = session_metrics({"1": (plays["1"]["greedy"], plays["1"]["blend"])}, "greedy", *about)
-    greedy = {key: value for key, value in found.items() if key.startswith("ranking.session.greedy.")}
-    return metrics | greedy | session_metrics(pairs, config.ranking.agent.name, *about)
+    return metrics | _figures(config, dataset, plays, questions.answers(queries, rows))
 
 
-def judged_visitors(config: Config, dataset: Dataset) -> Visitors:
-    """Users of `evaluate.split` whom the ranking stage never saw, at most `simulate.session_users`, by the seed."""
+def judged_rows(config: Config, dataset: Dataset) -> np.ndarray:
+    """Queries of `evaluate.split` of users whom the ranking stage never saw, `simulate.session_users` at most."""
     split = dataset.split
     queries = getattr(split, config.evaluate.split)
     rows = np.flatnonzero(~np.isin(queries.user, split.validation.user[split.half_b]))
     if not len(rows):
         raise ValueError("sessions: expected users outside half B, got none: there are too few users to judge with.")
-    chosen = np.random.default_rng([config.seed, 10]).permutation(rows)[: config.simulate.session_users]
-    return make_visitors(dataset, queries, np.sort(chosen), config)
+    return np.sort(np.random.default_rng([config.seed, 10]).permutation(rows)[: config.simulate.session_users])
+
+
+def _figures(
+    config: Config, dataset: Dataset, plays: Mapping[str, Mapping[str, Play]], right: np.ndarray
+) -> dict[str, dict]:
+    """Rewards and gains; and how well first slates answer what really came next, which exploration costs."""
+    name, split, k = config.ranking.agent.name, config.evaluate.split, config.evaluate.k
+    about = (dataset.domain.objectives, config.evaluate.bootstrap, config.seed, split)
+    pairs = {factor: (played["ours"], played["blend"]) for factor, played in plays.items()}
+    found = session_metrics({"1": (plays["1"]["greedy"], plays["1"]["blend"])}, "greedy", *about)
+    metrics = {key: value for key, value in found.items() if key.startswith("ranking.session.greedy.")}
+    metrics |= session_metrics(pairs, name, *about)
+    answered = right > 0
+    relevant, offsets = right[answered], np.r_[0, np.cumsum(answered.sum(axis=1))]
+    for who, played in plays["1"].items():
+        figure = evaluation.summarise(ndcg(played.first, relevant, offsets, k), config.evaluate.bootstrap, config.seed)
+        key = f"ranking.session.{name if who == 'ours' else who}.ndcg@{k}"
+        metrics[key] = evaluation.entry(figure.value, figure.n, split, figure.ci95)
+    return metrics
 
 
 def judge_run_sessions(config: Config, run: Path, dataset: Dataset, scratch: Path) -> dict[str, dict]:

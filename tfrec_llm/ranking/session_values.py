@@ -58,6 +58,7 @@ class Heads(tf.keras.layers.Layer):
     def __init__(self, rewards: CandidateNetwork, values: CandidateNetwork):
         super().__init__(name="heads")
         self.rewards, self.values = rewards, values
+        self.practised = self.add_weight("practised", [], initializer="zeros", trainable=False)
         self.built = True
 
     def adapt(self, context: np.ndarray, features: np.ndarray, value: float) -> None:
@@ -114,10 +115,11 @@ class SessionValues(tf.Module):
 
     @tf.autograph.experimental.do_not_convert
     def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
-        """A softmax of values and of the log of predicted rewards."""
-        rewards = tf.maximum(self.scores(context, candidates), _TINY)
-        index = self._values(context, candidates.features) + self.settings.relevance * tf.math.log(rewards)
-        return ByIndex(index, self.settings.temperature)
+        """A softmax of values and of the log of predicted rewards; of these rewards until sessions taught values."""
+        rewards = self.scores(context, candidates)
+        relevance = self.settings.relevance * tf.math.log(tf.maximum(rewards, _TINY))
+        index = self._values(context, candidates.features) + relevance
+        return ByIndex(tf.where(self.network.practised > 0, index, rewards), self.settings.temperature)
 
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
@@ -142,6 +144,7 @@ class SessionValues(tf.Module):
             losses = tf.nn.sigmoid_cross_entropy_with_logits(parts.reward, logits)
             loss = tf.reduce_mean(weights * losses)
         self._apply(zip(tape.gradient(loss, variables), variables, strict=True))
+        self.network.practised.assign(1.0)
         return loss
 
     def _values(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:

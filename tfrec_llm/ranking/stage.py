@@ -73,7 +73,7 @@ def train(
     start = judge(agent, stopping, config.ranking.slate)
     best = _learn(agent, training, stopping, start, config, stage)
     if practice is not None:
-        _practise(agent, stopping, start, practice, config, stage)
+        best = _practise(agent, stopping, start, practice, config, stage)
     save(agent, config, stage.folder)
     metrics = _metrics(config.ranking.agent.name, start, best, stopping, config.ranking.slate)
     files.write_json(stage.folder / "metrics.json", metrics)
@@ -175,7 +175,7 @@ def _learn(
 
 def _practise(
     agent: Agent, stopping: Logged, start: Judgement, practice: Practice, config: Config, stage: Stage
-) -> None:
+) -> Judgement:
     """Rounds of simulated sessions, as long as greedy slates stay about as good as the blend's."""
     settings = config.ranking
 
@@ -190,6 +190,7 @@ def _practise(
             tf.summary.scalar("practice/loss", done.loss)
         _log.info("ranking: practice round %d: reward of a request %.4f", number, done.reward)
     writer.close()
+    return judge(agent, stopping, settings.slate)
 
 
 def is_better(now: Judgement, then: Judgement, errors: float = 0.0) -> bool:

@@ -60,6 +60,7 @@ class Play(NamedTuple):
     requests: np.ndarray  # [U]
     changed: np.ndarray  # [U] requests whose slate was not the blend's
     parts: Parts  # [U] each, sums over the session
+    first: np.ndarray  # [U, n] item indices of the first slates
 
 
 def steps(sessions: Sessions, policy: Policy, visitors: Visitors, event: int, seed: int) -> Iterator[Step]:
@@ -171,8 +172,9 @@ def taking_event(dataset: Dataset) -> int:
 
 
 def _sum(played: Iterator[Step]) -> Play:
-    rewards, requests, changed, parts = [], [], [], []
+    rewards, requests, changed, parts, slates = [], [], [], [], []
     for step in played:
+        slates.append(step.decided.slate.numpy())
         stayed = step.stayed.numpy()
         rewards.append(step.outcome.reward.numpy())
         requests.append(stayed)
@@ -180,4 +182,4 @@ def _sum(played: Iterator[Step]) -> Play:
         changed.append(stayed * differs)
         parts.append(Parts(*(part.numpy() for part in step.outcome.parts)))
     totals = Parts(*(np.sum(columns, axis=0) for columns in zip(*parts, strict=True)))
-    return Play(*(np.sum(columns, axis=0) for columns in (rewards, requests, changed)), totals)
+    return Play(*(np.sum(columns, axis=0) for columns in (rewards, requests, changed)), totals, slates[0])
