@@ -1,11 +1,14 @@
-"""Lets the run's agent learn in small worlds with a known optimum: `python -m pipelines.simulate --config video`."""
+"""Lets the run's agent learn in small worlds with a known optimum, and judges sessions of a finished run.
+
+`python -m pipelines.simulate --config video`
+"""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import arguments
+from pipelines import arguments, sessions, stages
 from tfrec_llm import evaluation, ranking, training
 from tfrec_llm.config import Config
 
@@ -20,6 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     training.set_threads(config.train)
     for world in config.simulate.worlds:
         metrics = ranking.simulate(config, world, run / "tensorboard" / "simulate")
+        evaluation.merge_report(run / "metrics.json", metrics)
+    if config.simulate.session_users and (run / "ranking" / "agent.json").exists():
+        dataset = stages.load_dataset(run)
+        with tempfile.TemporaryDirectory() as scratch:
+            metrics = sessions.judge_run_sessions(config, run, dataset, Path(scratch))
         evaluation.merge_report(run / "metrics.json", metrics)
     evaluation.print_table(evaluation.read_report(run / "metrics.json"))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import tomli_w
 
+from pipelines import sessions
 from pipelines.checks import check, check_exportable
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm.config import Config, ConfigError, to_table
@@ -227,9 +228,14 @@ def train_ranking(config: Config, run: Path, force: bool) -> None:
 
     def build(stage: training.Stage) -> Mapping | None:
         rows: Rows = logged.read_rows(run / "fusion" / "rows")
-        context = fusion.contexts(fusion.load(config, run / "fusion" / "context"), rows)
+        joined, dataset = fusion.load(config, run / "fusion" / "context"), load_dataset(run)
+        context = fusion.contexts(joined, rows)
         prior = retrieval.CandidateSource.load(run / "retrieval" / "blend").feature_names.index("blend_probability")
-        return ranking.train(config, load_dataset(run).domain, rows, context, prior, stage)
+        practice, metrics = None, {}
+        if config.ranking.simulate_sessions:
+            path = serving.load_signal_path(config, dataset, run)
+            practice, metrics = sessions.make_practice(config, dataset, path, joined)
+        return metrics | ranking.train(config, dataset.domain, rows, context, prior, stage, practice)
 
     before = training.stage_fingerprint(run, "fusion/context")
     _stage(run, "ranking", _inputs(config, "ranking", "train", context=before), build, force)

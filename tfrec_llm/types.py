@@ -152,6 +152,33 @@ class SpanUtterances:
 
 
 @dataclass(frozen=True)
+class SessionHabits:
+    """How users behave over the requests of a simulated session; `ranking.simulators` reads it."""
+
+    positive: float = 0.5  # an event worth at least so much is a positive response
+    requests: int = 10  # in a session at most
+    attention: float = 0.8  # probability that an item is looked at where the one above it was
+    drift: float = 0.1  # share of the interest that becomes that of what was looked at, in each request
+    boredom: float = 0.5  # log-odds lost by an item all of whose categories filled the last request
+    memory: float = 0.7  # share of the boredom that is left at the next request
+    leaving: float = 0.05  # probability of leaving after any request
+    disappointment: float = 0.3  # the same on top, after a request in which nothing was liked
+    category: str = ""  # the catalogue's attribute that users get bored of; "" = its first
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What a slate is for: weights that sum to one; see `ranking.objectives`."""
+
+    engagement: float = 0.7
+    diversity: float = 0.1
+    fairness: float = 0.1  # to suppliers
+    safety: float = 0.1
+    supplier: str = ""  # the catalogue's attribute that names suppliers; "" = its first
+    harm: float = -0.5  # an event whose satisfaction is at most so much does harm
+
+
+@dataclass(frozen=True)
 class Domain:
     """One kind of business: what can be said, done and gained in it. Read from `data/domains/<name>.toml`."""
 
@@ -174,6 +201,8 @@ class Domain:
     prices: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # language -> kind -> phrases
     intent_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # corpus -> its label -> intent
     unnamed: str = ""  # event type of a log that names none; "" = the first
+    session: SessionHabits = SessionHabits()
+    objectives: Objectives = Objectives()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from tfrec_llm.config import ConfigError
 from tfrec_llm.data import domain_names, load_domain
 from tfrec_llm.data.domains import LANGUAGES, holes
+from tfrec_llm.types import Objectives, SessionHabits
 
 SMALL = """
 name = "books"
@@ -97,9 +98,25 @@ def test_a_users_own_file(tmp_path):
     assert domain.templates["en"]["find"] == ("find me a book", "a book please", "a {genre} book")
 
 
+def test_habits_and_objectives_have_defaults_and_are_read(tmp_path):
+    assert load_domain(write(tmp_path, SMALL)).session == SessionHabits()
+    tables = '[session]\ndrift = 0.3\ncategory = "genre"\n'
+    tables += "[objectives]\nengagement = 1\ndiversity = 0\nfairness = 0\nsafety = 0\n"
+    own = load_domain(write(tmp_path, SMALL.replace("[words.en]", tables + "[words.en]")))
+    assert own.session == SessionHabits(drift=0.3, category="genre")
+    assert own.objectives == Objectives(1.0, 0.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("[words.en]", "[session]\ndrift = 1.5\n[words.en]", r"session.drift: expected a number in \[0, 1\]"),
+        ("[words.en]", "[session]\nboredom = nan\n[words.en]", "boredom: expected a number, got nan"),
+        ("[words.en]", "[session]\nattention = 0\n[words.en]", "positive and attention above 0"),
+        ("[words.en]", "[session]\nrequests = 0\n[words.en]", "session.requests"),
+        ("[words.en]", "[session]\nmood = 1\n[words.en]", "unknown key 'mood'"),
+        ("[words.en]", "[objectives]\nsafety = 0.5\n[words.en]", "weights that sum to 1"),
+        ("[words.en]", "[objectives]\nharm = 0.5\n[words.en]", "objectives.harm"),
         ('name = "books"', 'name = "books"\ncolour = 1', "unknown key 'colour'"),
         ('name = "books"', "", "'name' is missing"),
         ('name = "books"', 'name = "books"\nrepeat = "no"', "expected bool"),

@@ -152,6 +152,9 @@ class Ranking:
     exploration_floor: float = setting(0.02, "share of uniform exploration over the first explore_top", low=0, high=1)
     explore_top: int = setting(50, "candidates that the floor explores", low=1)
     replay_exploration: float = setting(0.3, "the floor's share while the agent replays logged rows", low=0, high=1)
+    simulate_sessions: int = setting(10, "rounds of sessions that it practises with the simulated trainer", low=0)
+    session_users: int = setting(128, "users of such a round", low=1)
+    session_tolerance: float = setting(0.002, "NDCG of the stopping rows that practice may cost", low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -207,11 +210,12 @@ class Export:
 
 @dataclass(frozen=True)
 class Simulate:
-    """Small worlds with a known optimum."""
+    """Small worlds with a known optimum, and sessions of a finished run with the simulated judge."""
 
     worlds: tuple[str, ...] = setting(("linear",), "names in tfrec_llm.ranking.WORLDS")
     users: int = setting(256, "users per round", low=1)
     rounds: int = setting(400, "rounds", low=1)
+    session_users: int = setting(400, "users whose sessions with a finished run are judged; 0 = none", low=0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrec_llm.config import ConfigError, build, setting
-from tfrec_llm.types import Domain
+from tfrec_llm.types import Domain, Objectives, SessionHabits
 
 FOLDER = Path(__file__).parent / "domains"
 LANGUAGES = ("en", "zh")
@@ -51,6 +51,8 @@ class _Table:
     prices: Phrases = field(default_factory=dict)
     intent_map: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unnamed: str = setting("", "event type of a log that names none; empty = the first")
+    session: SessionHabits = field(default_factory=SessionHabits)
+    objectives: Objectives = field(default_factory=Objectives)
 
 
 def domain_names() -> tuple[str, ...]:
@@ -94,6 +96,8 @@ def _checked(table: _Table, where: str) -> Domain:
     _check_known(table.requests, table.intents, f"{where}: requests", "intents")
     _check_weights(table.rewards, table.events, 0.0, f"{where}: rewards")
     _check_weights(table.satisfaction, table.events, -1.0, f"{where}: satisfaction")
+    _check_session(table.session, f"{where}: session")
+    _check_objectives(table.objectives, f"{where}: objectives")
     _check_phrases(table.templates, table.intents, f"{where}: templates", "intents")
     _check_phrases(table.words, None, f"{where}: words", "")
     _check_phrases(table.feelings, table.emotions, f"{where}: feelings", "emotions")
@@ -126,8 +130,30 @@ def _check_known(names: Iterable[str], known: Collection[str], where: str, what:
 def _check_weights(weights: Mapping[str, float], events: tuple[str, ...], low: float, where: str) -> None:
     _check_known(weights, events, where, "events")
     for event, weight in weights.items():
-        if not low <= weight <= 1.0:
-            raise ConfigError(f"{where}.{event}: expected a number in [{low:g}, 1], got {weight!r}.")
+        _check_between(weight, low, 1.0, f"{where}.{event}")
+
+
+def _check_session(session: SessionHabits, where: str) -> None:
+    for name in ("positive", "attention", "drift", "memory", "leaving", "disappointment"):
+        _check_between(getattr(session, name), 0.0, 1.0, f"{where}.{name}")
+    _check_between(session.boredom, 0.0, 100.0, f"{where}.boredom")
+    _check_between(session.requests, 1, 1000, f"{where}.requests")
+    if session.positive == 0 or session.attention == 0:
+        raise ConfigError(f"{where}: expected positive and attention above 0: nobody would tell good from bad.")
+
+
+def _check_objectives(objectives: Objectives, where: str) -> None:
+    weights = {name: getattr(objectives, name) for name in ("engagement", "diversity", "fairness", "safety")}
+    for name, weight in weights.items():
+        _check_between(weight, 0.0, 1.0, f"{where}.{name}")
+    if abs(sum(weights.values()) - 1) > 1e-6:
+        raise ConfigError(f"{where}: expected weights that sum to 1, got {weights} with {sum(weights.values()):g}.")
+    _check_between(objectives.harm, -1.0, 0.0, f"{where}.harm")
+
+
+def _check_between(value: float, low: float, high: float, where: str) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{where}: expected a number in [{low:g}, {high:g}], got {value!r}.")
 
 
 def _check_phrases(phrases: Phrases, known: tuple[str, ...] | None, where: str, what: str) -> None:

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.data.protocol import check_dataset
-from tfrec_llm.types import Catalogue, Cold, Dataset, Domain, Interactions, Queries, Split
+from tfrec_llm.types import (
+    Catalogue,
+    Cold,
+    Dataset,
+    Domain,
+    Interactions,
+    Objectives,
+    Queries,
+    SessionHabits,
+    Split,
+)
 
 _EVENTS = ("user", "item", "time", "event", "value")
 
@@ -78,7 +88,7 @@ def read_dataset(folder: Path) -> Dataset:
 def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
     return Dataset(
         name=facts["name"],
-        domain=Domain(**_tuples(facts["domain"])),
+        domain=_domain(_tuples(facts["domain"])),
         interactions=Interactions(*(events[name] for name in _EVENTS), user_ids=np.array(facts["user_ids"], dtype=str)),
         catalogue=Catalogue(
             **{name: np.array(items[name], dtype=str) for name in ("item_ids", "titles", "texts")},
@@ -96,6 +106,11 @@ def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
         ),
         protocol=facts["protocol"],
     )
+
+
+def _domain(facts: dict) -> Domain:
+    habits, objectives = SessionHabits(**facts.get("session", {})), Objectives(**facts.get("objectives", {}))
+    return Domain(**facts | {"session": habits, "objectives": objectives})
 
 
 def _cold(arrays: Mapping[str, np.ndarray]) -> Cold | None:

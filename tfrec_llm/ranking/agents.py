@@ -22,6 +22,7 @@ try:
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
     from tfrec_llm.ranking.neural_linucb import NeuralLinUcb, NeuralLinUcbSettings
     from tfrec_llm.ranking.reinforce import Reinforce, ReinforceSettings
+    from tfrec_llm.ranking.session_values import SessionValues, SessionValuesSettings
     from tfrec_llm.ranking.shape import AgentShape
     from tfrec_llm.ranking.slate_q import SlateQ, SlateQSettings
 except ModuleNotFoundError as error:
@@ -62,6 +63,7 @@ AGENTS: Mapping[str, tuple[type, Any]] = {
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
     "neural_linucb": (NeuralLinUcbSettings, NeuralLinUcb),
     "reinforce": (ReinforceSettings, Reinforce),
+    "session_values": (SessionValuesSettings, SessionValues),
     "slate_q": (SlateQSettings, SlateQ),
 }
 

@@ -18,6 +18,7 @@ from tfrec_llm.config import Config
 from tfrec_llm.evaluation import entry
 from tfrec_llm.ranking import curves
 from tfrec_llm.ranking.agents import Agent, build_agent
+from tfrec_llm.ranking.practice import Practice, practise
 from tfrec_llm.ranking.replay import Logged, Pass, Showing, passes, slate_quality
 from tfrec_llm.ranking.rewards import check_rewards, event_values
 from tfrec_llm.ranking.shape import AgentShape
@@ -35,7 +36,15 @@ class Judgement(NamedTuple):
     reward: np.ndarray  # [rows]
 
 
-def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior: int, stage: Stage) -> dict[str, dict]:
+def train(
+    config: Config,
+    domain: Domain,
+    rows: Rows,
+    context: np.ndarray,
+    prior: int,
+    stage: Stage,
+    practice: Practice | None = None,
+) -> dict[str, dict]:
     """Trains the agent of the config on rows with known answers.
 
     Args:
@@ -45,6 +54,7 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior
       context: [R, C] what fusion makes of the rows' modalities.
       prior: which candidate feature is the blend's probability: where the agent starts.
       stage: where the results go: agent.json, weights.npz, metrics.json.
+      practice: simulated users with whom it practises after the replay, None for nobody.
 
     Returns:
       Metric key -> entry: reward of greedy slates on the stopping rows, of the agent and of the blend.
@@ -63,6 +73,8 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior
     agent.network.adapt(np.asarray(training.context), np.asarray(training.candidates.features)[allowed], value)
     start = judge(agent, stopping, config.ranking.slate)
     best = _learn(agent, training, stopping, start, config, stage)
+    if practice is not None:
+        best = _practise(agent, stopping, start, practice, config, stage)
     save(agent, config, stage.folder)
     metrics = _metrics(config.ranking.agent.name, start, best, stopping, config.ranking.slate)
     files.write_json(stage.folder / "metrics.json", metrics)
@@ -161,6 +173,26 @@ def _learn(
     for variable, value in zip(agent.network.variables, weights, strict=True):
         variable.assign(value)
     return best
+
+
+def _practise(
+    agent: Agent, stopping: Logged, start: Judgement, practice: Practice, config: Config, stage: Stage
+) -> Judgement:
+    """Rounds of simulated sessions, as long as greedy slates stay about as good as the blend's."""
+    settings = config.ranking
+
+    def keeps() -> bool:
+        now = judge(agent, stopping, settings.slate).ndcg
+        return not now.size or float((now - start.ndcg).mean()) >= -settings.session_tolerance
+
+    writer = tf.summary.create_file_writer(str(stage.logs))
+    for number, done in enumerate(practise(agent, practice, settings, config.seed, keeps), start=1):
+        with writer.as_default(step=number):
+            tf.summary.scalar("practice/reward", done.reward)
+            tf.summary.scalar("practice/loss", done.loss)
+        _log.info("ranking: practice round %d: reward of a request %.4f", number, done.reward)
+    writer.close()
+    return judge(agent, stopping, settings.slate)
 
 
 def is_better(now: Judgement, then: Judgement, errors: float = 0.0) -> bool:

@@ -53,7 +53,7 @@ class CandidateSource(tf.Module):
         self.feature_names = feature_names(scored, catalogue_facts.CONTENT_DIM)
         columns, count = sum(widths.values()) + 1, len(self.source_names)
         self.index = _constant([num_rows, columns], "index")
-        self.facts = _constant([num_rows, 2 + catalogue_facts.CONTENT_DIM], "facts")
+        self.facts = _constant([num_rows, 3 + catalogue_facts.CONTENT_DIM], "facts")
         self.shown = tf.Variable(tf.zeros([num_rows], tf.bool), trainable=False, name="shown")
         self.utterance_centre = _constant([widths.get("text", 1)], "utterance_centre")
         self.language_axes = _constant([LANGUAGE_AXES, widths.get("text", 1)], "language_axes")

@@ -12,6 +12,7 @@ from tfrec_llm.layers.unseen import foresee, seen_items
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain
 
 CONTENT_DIM = 8
+WORTH_EVENTS = 20.0  # events of average worth that an item's mean starts from
 
 
 def shown_items(catalogue: Catalogue, domain: Domain) -> np.ndarray:
@@ -71,15 +72,26 @@ def item_facts(dataset: Dataset, tables: Mapping[str, np.ndarray], counts: np.nd
       counts: [N+2] training events.
 
     Returns:
-      [N+2, 2 + CONTENT_DIM] float32: log popularity and log price standardised (price 0 where unknown), then the
+      [N+2, 3 + CONTENT_DIM] float32: log popularity, log price and worth standardised (0 where unknown), then the
       leading principal components of the item vectors, each of unit variance; rows 0 and 1 zero.
     """
     price = np.asarray(dataset.catalogue.price, np.float64)
     known = np.isfinite(price) & (price >= 0)
     popularity = _standardised(np.log(counts + 0.5), np.arange(len(counts)) >= FIRST_ITEM)
     price = _standardised(np.log1p(np.where(known, price, 0.0)), known)
-    facts = np.column_stack([popularity, price, principal_components(tables, CONTENT_DIM)])
+    worth = _standardised(mean_worth(dataset), counts > 0)
+    facts = np.column_stack([popularity, price, worth, principal_components(tables, CONTENT_DIM)])
     return _only_items(facts).astype(np.float32)
+
+
+def mean_worth(dataset: Dataset) -> np.ndarray:
+    """[N+2] the mean reward of an item's training events, shrunk towards that of all."""
+    events, rows = dataset.interactions, dataset.split.train
+    rewards = [dataset.domain.rewards.get(event, 0.0) for event in dataset.domain.events]
+    value = np.array([0.0] * FIRST_ITEM + rewards)[events.event[rows]]
+    item, size = events.item[rows], len(dataset.catalogue.item_ids)
+    total, count = np.bincount(item, value, size), np.bincount(item, minlength=size)
+    return (total + WORTH_EVENTS * (value.mean() if len(value) else 0.0)) / (count + WORTH_EVENTS)
 
 
 def principal_components(tables: Mapping[str, np.ndarray], dim: int) -> np.ndarray:

@@ -11,12 +11,12 @@ def feature_names(vector_sources: Iterable[str], content_dim: int) -> tuple[str,
     """Names of the features, in order.
 
     One score for each source with a query vector and the blend's, all standardised over the row's candidates (0 where
-    the row lacks the source); the softmax of the blend over the candidates; minus the log of the rank; log popularity
-    and log price standardised over the catalogue; log(1 + events) of the item in the history, plain and by recency;
-    the item's position on the main axes of the item vectors.
+    the row lacks the source); the softmax of the blend over the candidates; minus the log of the rank; log popularity,
+    log price and mean reward in training (worth) standardised over the catalogue; log(1 + events) of the item in the
+    history, plain and by recency; the item's position on the main axes of the item vectors.
     """
     fixed = ("blend", "blend_probability", "log_reciprocal_rank", "history_count", "history_recency")
-    return (*vector_sources, *fixed, "popularity", "price", *(f"content_{i}" for i in range(content_dim)))
+    return (*vector_sources, *fixed, "popularity", "price", "worth", *(f"content_{i}" for i in range(content_dim)))
 
 
 def candidate_features(
@@ -29,7 +29,7 @@ def candidate_features(
       scores: [B, K] blend scores, best first.
       allowed: [B, K] bool.
       held: [B, K] count and recency of the candidates in the history.
-      facts: [B, K, 2 + content] of `item_facts`.
+      facts: [B, K, 3 + content] of `item_facts`.
 
     Returns:
       [B, K, F] float32, finite; zeros where not allowed.
