@@ -75,5 +75,7 @@ def test_simulate_writes_the_metrics_of_the_contract(tmp_path):
 
 
 def test_an_unknown_world_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"simulate\.worlds: expected one of interest, linear, got 'mars'"):
+    with pytest.raises(
+        ConfigError, match=r"simulate\.worlds: expected one of interest, interest_slates, linear, got 'mars'"
+    ):
         simulate(Config(), "mars", tmp_path)
