@@ -104,5 +104,6 @@ def test_simulate_writes_the_metrics_of_the_contract(tmp_path):
 
 
 def test_an_unknown_world_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"simulate\.worlds: expected one of drifting, interest, linear, got 'mars'"):
+    known = "drifting, interest, interest_slates, linear"
+    with pytest.raises(ConfigError, match=rf"simulate\.worlds: expected one of {known}, got 'mars'"):
         simulate(Config(), "mars", tmp_path)

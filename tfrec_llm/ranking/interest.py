@@ -37,6 +37,7 @@ class Response(NamedTuple):
     reward: tf.Tensor  # [B] in [0, 1.1]
     state: tf.Tensor  # [B, S] of whoever comes next
     ended: tf.Tensor  # [B] bool: the user left
+    taken: tf.Tensor  # [B] slot of the slate whose item was taken, -1 for none
 
 
 class InterestWorld:
@@ -46,6 +47,8 @@ class InterestWorld:
       settings: see `InterestSettings`.
       seed: not looked at: the world has no chance in it but its users'.
     """
+
+    slate = 1  # items shown together
 
     def __init__(self, settings: InterestSettings, seed: int = 0):
         del seed
@@ -72,13 +75,11 @@ class InterestWorld:
 
     def respond(self, state: tf.Tensor, situation: Situation, positions: tf.Tensor, seed: tf.Tensor) -> Response:
         """What showing the items at `positions` [B] leads to."""
-        seeds = tf.random.split(seed, 2, alg="philox")
         mean = tf.gather(situation.expected, positions, batch_dims=1)
         bait = tf.gather(situation.features[..., 0], positions, batch_dims=1)
-        noise = tf.random.stateless_uniform(tf.shape(mean), seeds[0], -1.0, 1.0, alg="philox")
-        left = tf.random.stateless_uniform(tf.shape(mean), seeds[1], alg="philox") < self.settings.leaving
+        noise, left = self._noise_and_leaving(tf.shape(mean), tf.random.split(seed, 2, alg="philox"))
         after = self.settings.memory * state[:, 0] + 1 - 2 * bait
-        return Response(mean * (1 + self.settings.noise * noise), tf.where(left, 0.0, after)[:, None], left)
+        return Response(mean * noise, tf.where(left, 0.0, after)[:, None], left, tf.zeros_like(positions))
 
     def value_of(self, greedy: bool) -> float:
         """Mean reward of a decision in the long run, by value iteration over interest and sampled candidates.
@@ -103,6 +104,12 @@ class InterestWorld:
             new = np.take_along_axis(options, best, axis=-1)[..., 0].mean(axis=1)
             value, change = new, np.abs(new - value).max()
         return float(own.leaving * np.interp(0.0, grid, value))
+
+    def _noise_and_leaving(self, shape: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What rewards are multiplied with, and who leaves."""
+        noise = tf.random.stateless_uniform(shape, seeds[0], -1.0, 1.0, alg="philox")
+        left = tf.random.stateless_uniform(shape, seeds[1], alg="philox") < self.settings.leaving
+        return 1 + self.settings.noise * noise, left
 
     def _brings(self, state: tf.Tensor, bait: tf.Tensor) -> tf.Tensor:
         plain = self.settings.plain

@@ -50,6 +50,7 @@ class Learner(tf_agent.TFAgent):
       learning_rate: step size.
       gradient_norm: gradients are clipped to this norm.
       passes: steps on each batch.
+      decay: after t steps, the step size is learning_rate / (1 + decay t).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Learner(tf_agent.TFAgent):
         learning_rate: float,
         gradient_norm: float,
         passes: int = 1,
+        decay: float = 0.0,
     ):
         shape = agent.shape
         steps, action = specs(shape.context_dim, shape.feature_dim, shape.num_candidates)
@@ -69,7 +71,8 @@ class Learner(tf_agent.TFAgent):
         counter = tf.Variable(0, dtype=tf.int64, trainable=False)
         super().__init__(steps, action, policy, policy, None, train_step_counter=counter)
         self._network, self._judge, self._norm, self._passes = network, loss, gradient_norm, passes
-        self._optimizer = tf.keras.optimizers.legacy.Adam(learning_rate)
+        falling = tf.keras.optimizers.schedules.InverseTimeDecay(learning_rate, 1, decay)
+        self._optimizer = tf.keras.optimizers.legacy.Adam(falling)
 
     def _loss(self, experience: tuple, weights: tf.Tensor | None = None, training: bool = False) -> tf_agent.LossInfo:
         del weights, training

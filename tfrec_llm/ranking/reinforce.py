@@ -108,13 +108,14 @@ class Reinforce(tf.Module):
         slates = slates_of(tf.nest.map_structure(lambda part: part[:, : self._own.learnt], steps))
         return self._learn(self._returned(slates, by_slot(returns[:, : self._own.learnt], slates)))
 
-    def _returned(self, feedback: SlateFeedback, returns: tf.Tensor) -> tuple[Returned, int]:
+    def _returned(self, feedback: SlateFeedback, returns: tf.Tensor) -> tuple[Returned, tf.Tensor]:
         """The slots as decisions, and K."""
         observation, action, filled = decisions(feedback)
         propensity = tf.maximum(tf.reshape(feedback.propensities, [-1]), LEAST)
-        return Returned(observation, action, filled, propensity, returns), self._own.top_k or feedback.slate.shape[1]
+        top_k = tf.cast(self._own.top_k or tf.shape(feedback.slate)[1], tf.float32)
+        return Returned(observation, action, filled, propensity, returns), top_k
 
-    def _loss(self, experience: tuple[Returned, int]) -> tf.Tensor:
+    def _loss(self, experience: tuple[Returned, tf.Tensor]) -> tf.Tensor:
         """The corrected policy loss, the baseline's squares, and what entropy is worth."""
         batch, top_k = experience
         log_probabilities = self.network.log_probabilities(batch.observation)  # [M, K]
@@ -129,7 +130,7 @@ class Reinforce(tf.Module):
         return mean_of(self._own.baseline * errors - policy, batch.filled)
 
 
-def corrected(chance: tf.Tensor, propensity: tf.Tensor, top_k: int, cap: float) -> tf.Tensor:
+def corrected(chance: tf.Tensor, propensity: tf.Tensor, top_k: tf.Tensor, cap: float) -> tf.Tensor:
     """How much an item's return counts.
 
     Its gradient is min(p / q, cap) K (1 - p)^(K - 1) times that of log p, as in the paper, for a probability p of this
@@ -138,7 +139,7 @@ def corrected(chance: tf.Tensor, propensity: tf.Tensor, top_k: int, cap: float) 
     Args:
       chance: [M] p.
       propensity: [M] q.
-      top_k: K.
+      top_k: scalar K.
       cap: of the ratio.
 
     Returns:

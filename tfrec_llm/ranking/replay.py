@@ -145,7 +145,7 @@ def slate_quality(scores: tf.Tensor, allowed: tf.Tensor, reward: tf.Tensor, k: i
     """
     k = tf.minimum(k, tf.shape(scores)[1])
     reward = tf.where(allowed, reward, 0.0)
-    best = tf.math.top_k(tf.where(allowed, scores, -1.0), k).indices  # ties: the first candidate
+    best = tf.math.top_k(tf.where(allowed, scores, scores.dtype.min), k).indices  # ties: the first candidate
     gains, ideal = tf.gather(reward, best, batch_dims=1), tf.math.top_k(reward, k).values  # [R, k]
     discounts = tf.math.log(2.0) / tf.math.log(tf.cast(tf.range(2, k + 2), tf.float32))  # [k]
     ndcg = tf.math.divide_no_nan(tf.linalg.matvec(gains, discounts), tf.linalg.matvec(ideal, discounts))

@@ -35,7 +35,7 @@ class SessionWorld(Protocol):
         """What is seen of users in these states, and what each candidate would bring now."""
 
     def respond(self, state: tf.Tensor, situation: Situation, positions: tf.Tensor, seed: tf.Tensor) -> Response:
-        """What showing the items at `positions` [B] leads to."""
+        """What showing the items at `positions` leads to: [B], or [B, n] of a world whose `slate` is n > 1."""
 
 
 class Decision(NamedTuple):
@@ -63,13 +63,15 @@ def roll(
     Returns:
       The decisions, and state and `fresh` after them.
     """
+    slate = slate_of(world)
 
     @tf.function  # traced once, however many decisions follow each other
     def decide(number: tf.Tensor, state: tf.Tensor, fresh: tf.Tensor) -> Decision:
         seeds = tf.random.split(tf.random.fold_in(seed, number, alg="philox"), 3, alg="philox")
         situation = world.observe(state, seeds[0])
-        draw = _show(agent, situation, seeds[1])
-        return Decision(situation, draw, world.respond(state, situation, draw.positions[:, 0], seeds[2]), fresh)
+        draw = _show(agent, situation, seeds[1], slate)
+        shown = draw.positions if slate > 1 else draw.positions[:, 0]
+        return Decision(situation, draw, world.respond(state, situation, shown, seeds[2]), fresh)
 
     made = []
     for number in range(decisions):
@@ -78,13 +80,18 @@ def roll(
     return made, state, fresh
 
 
+def slate_of(world: SessionWorld) -> int:
+    """How many items a world shows together: one, where it does not say."""
+    return getattr(world, "slate", 1)
+
+
 def learn(agent: Agent, decisions: list[Decision]) -> None:
     """Lets an agent learn from decisions in their order, or from each by itself."""
     if hasattr(agent, "train_sessions"):
         agent.train_sessions(as_trajectory(decisions))
         return
     parts = [
-        (d.situation.context, d.situation.features, d.draw.positions, d.response.reward[:, None], d.draw.propensities)
+        (d.situation.context, d.situation.features, d.draw.positions, _rewards(d), d.draw.propensities)
         for d in decisions
     ]
     agent.train(SlateFeedback(*(tf.concat(columns, axis=0) for columns in zip(*parts, strict=True))))
@@ -99,8 +106,8 @@ def as_trajectory(decisions: list[Decision]) -> trajectory.Trajectory:
         return trajectory.Trajectory(
             step_type=tf.where(made.fresh, StepType.FIRST, StepType.MID),
             observation=observe(context, features, remaining),
-            action=positions[:, 0],
-            policy_info=SlateInfo(positions, made.draw.propensities, tf.zeros_like(positions[:, 0])),
+            action=tf.gather(positions, tf.maximum(made.response.taken, 0), batch_dims=1),
+            policy_info=SlateInfo(positions, made.draw.propensities, made.response.taken),
             next_step_type=tf.where(made.response.ended, StepType.LAST, StepType.MID),
             reward=made.response.reward,
             discount=1.0 - tf.cast(made.response.ended, tf.float32),
@@ -157,13 +164,18 @@ def decisions_of(agent: Agent) -> int:
     return getattr(agent, "n_step", _ROLLED - 1) + 1
 
 
-def _show(agent: Agent | None, situation: Situation, seed: tf.Tensor) -> Draw:
+def _rewards(made: Decision) -> tf.Tensor:
+    """[B, n] the reward in the slot whose item was taken."""
+    return tf.one_hot(made.response.taken, tf.shape(made.draw.positions)[1]) * made.response.reward[:, None]
+
+
+def _show(agent: Agent | None, situation: Situation, seed: tf.Tensor, slate: int) -> Draw:
     context, features, expected = situation
     allowed = tf.ones_like(expected, tf.bool)
-    numbers = tf.random.stateless_uniform([tf.shape(expected)[0], 1], seed, alg="philox")
+    numbers = tf.random.stateless_uniform([tf.shape(expected)[0], slate], seed, alg="philox")
     never = tf.zeros_like(allowed[:, 0])
     if agent is None:
-        return fill_slate(tf.zeros_like(expected), allowed, 1, _ANY, 0.0, 1, numbers, never)
+        return fill_slate(tf.zeros_like(expected), allowed, slate, _ANY, 0.0, 1, numbers, never)
     candidates = Candidates(tf.zeros_like(expected, tf.int32), tf.zeros_like(expected), features, allowed)
     scores, rule = agent.scores(context, candidates), agent.rule(context, candidates)
-    return fill_slate(scores, allowed, 1, rule, 0.0, 1, numbers, never)
+    return fill_slate(scores, allowed, slate, rule, 0.0, 1, numbers, never)

@@ -17,12 +17,16 @@ from tfrec_llm.ranking.agents import Agent, build_agent
 from tfrec_llm.ranking.environments import WORLDS, World
 from tfrec_llm.ranking.exploration import Draw, fill_slate
 from tfrec_llm.ranking.interest import InterestSettings, InterestWorld
-from tfrec_llm.ranking.sessions import SessionWorld, decisions_of, session_rounds
+from tfrec_llm.ranking.interest_slates import InterestSlates, InterestSlatesSettings
+from tfrec_llm.ranking.sessions import SessionWorld, decisions_of, session_rounds, slate_of
 from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 _log = logging.getLogger(__name__)
-SESSION_WORLDS = {"interest": (InterestSettings, InterestWorld)}  # users come back, and are changed by what is shown
+SESSION_WORLDS = {  # users come back, and are changed by what is shown
+    "interest": (InterestSettings, InterestWorld),
+    "interest_slates": (InterestSlatesSettings, InterestSlates),
+}
 _CHUNK = 50  # rounds in one call of the graph
 TEACHER = Component("neural_epsilon_greedy", {"epsilon": 0.3})  # whose log agents read that learn from logs alone
 
@@ -160,7 +164,7 @@ def simulate(config: Config, world: str, logs: Path) -> dict[str, dict]:
     place, name = builder(settings, config.seed), config.ranking.agent.name
     agent = build_agent(
         config.ranking.agent,
-        AgentShape(place.context_dim, place.feature_dim, place.num_actions, prior=-1, seed=config.seed),
+        AgentShape(place.context_dim, place.feature_dim, place.num_actions, -1, config.seed, slate_of(place)),
     )
     result = simulate_agent(place, agent, config.simulate.users, config.simulate.rounds, config.seed)
     _log.info("simulate: %s in %s: %.0f interactions/s with learning", name, world, result.per_second)

@@ -18,6 +18,7 @@ from tf_agents.utils import value_ops
 from tfrec_llm.config import setting
 from tfrec_llm.ranking.experience import flat
 from tfrec_llm.ranking.exploration import EpsilonGreedy, Rule
+from tfrec_llm.ranking.inputs import Inputs
 from tfrec_llm.ranking.learner import Learner
 from tfrec_llm.ranking.network import CandidateNetwork
 from tfrec_llm.ranking.shape import AgentShape
@@ -33,6 +34,7 @@ class SlateQSettings:
 
     hidden: int = setting(64, "width of each hidden layer", low=1)
     learning_rate: float = setting(1e-2, "step size", low=1e-8, high=10)
+    decay: float = setting(0.02, "after t steps, the step size is learning_rate / (1 + decay t)", low=0)
     discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
     n_step: int = setting(3, "decisions at most whose rewards are summed before the network is asked", low=1)
     target_rate: float = setting(0.05, "how far the target network moves in a step", low=1e-4, high=1)
@@ -60,14 +62,23 @@ class Slates(NamedTuple):
 
 
 class TakenNetwork(CandidateNetwork):
-    """What follows when an item is taken; at first the mean of what events bring."""
+    """What follows when an item is taken; at first the mean of what events bring.
+
+    The situation has a part of its own (Wang et al., 2016): it counts for more than the item does, where much follows.
+    """
+
+    def __init__(self, shape: AgentShape, hidden: int, inputs: Inputs, name: str):
+        super().__init__(shape, hidden, inputs, name)
+        self.situation = _of_context(hidden, shape.seed)
 
     def call(
         self, observation: Mapping[str, tf.Tensor], step_type: tf.Tensor | None = None, network_state: tuple = ()
     ) -> tuple[tf.Tensor, tuple]:
         """Observation with "global" [B, C] and "per_arm" [B, K, F] -> [B, K] values."""
-        residual = self.residual(observation[keys.GLOBAL_FEATURE_KEY], observation[keys.PER_ARM_FEATURE_KEY])
-        return self.inputs_layer.value + residual, network_state
+        context, features = observation[keys.GLOBAL_FEATURE_KEY], observation[keys.PER_ARM_FEATURE_KEY]
+        standardised, _ = self.inputs_layer(context, features)
+        mean = self.inputs_layer.value + self.situation(standardised)  # [B, 1]
+        return mean + self.residual(context, features), network_state
 
 
 class SlateNetwork(CandidateNetwork):
@@ -77,9 +88,7 @@ class SlateNetwork(CandidateNetwork):
         inputs = None if own is None else own.inputs_layer
         super().__init__(shape, hidden, inputs, name=name)
         self.following = TakenNetwork(shape, hidden, self.inputs_layer, name="following")
-        self.left = tf.keras.Sequential(
-            [tf.keras.layers.Dense(hidden, "relu"), tf.keras.layers.Dense(1, kernel_initializer="zeros")]
-        )
+        self.left = _of_context(hidden, shape.seed)
 
     def call(
         self, observation: Mapping[str, tf.Tensor], step_type: tf.Tensor | None = None, network_state: tuple = ()
@@ -118,7 +127,9 @@ class SlateQ(tf.Module):
         pairs = list(zip(target.trainable_variables, self.network.trainable_variables, strict=True))
         for behind, ahead in pairs:
             behind.assign(ahead)
-        learner = Learner(self, self.network, self._loss, settings.learning_rate, settings.gradient_norm)
+        learner = Learner(
+            self, self.network, self._loss, settings.learning_rate, settings.gradient_norm, decay=settings.decay
+        )
         self._learn = lambda experience: learner.train(experience).loss  # kept out of exports, as the target is
         self._target = lambda: (target, pairs)
 
@@ -233,6 +244,13 @@ def slate_worth(worth: Worth, slate: tf.Tensor) -> tf.Tensor:
     choice, taken = (tf.gather(part, slate, batch_dims=1) for part in (worth.choice, worth.taken))
     chances = tf.nn.softmax(tf.concat([tf.zeros_like(choice[:, :1]), choice], axis=1))  # [B, 1 + n]
     return tf.reduce_sum(chances * tf.concat([worth.nothing[:, None], taken], axis=1), axis=1)
+
+
+def _of_context(hidden: int, seed: int) -> tf.keras.Sequential:
+    """[B, C] -> [B, 1], 0 at first."""
+    initial = tf.keras.initializers.GlorotUniform(seed + 3)
+    first = tf.keras.layers.Dense(hidden, "relu", kernel_initializer=initial)
+    return tf.keras.Sequential([first, tf.keras.layers.Dense(1, kernel_initializer="zeros")])
 
 
 def huber(error: tf.Tensor) -> tf.Tensor:
