@@ -83,7 +83,7 @@ def steps(sessions: Sessions, policy: Policy, visitors: Visitors, event: int, se
     for number in range(sessions.requests):
         ids = tf.constant([f"{seed}-{number}-{user}" for user in visitors.user])
         decided = policy(Asked(history, tf.constant(time), exclude, ids))
-        draws = generator.random((count, 2 * decided.slate.shape[1] + 1), dtype=np.float32)
+        draws = generator.random((count, 2 * decided.slate.shape[1]), dtype=np.float32)
         outcome = respond(state, decided.slate, tf.constant(draws))
         yield Step(decided, outcome, state.stays)
         history = grow(history, outcome.taken, event, time)
