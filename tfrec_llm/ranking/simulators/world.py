@@ -47,6 +47,7 @@ class Sessions:
         self._tables, self._items = as_tensors(tables), items
         self._habits, self._objectives, self._factor = domain.session, domain.objectives, factor
         self.requests = domain.session.requests
+        self.in_graph = tf.function(self.respond, reduce_retracing=True)
 
     def begin(self, user: tf.Tensor) -> SessionState:
         """States of users [B] at their first request."""
