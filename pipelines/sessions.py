@@ -1,5 +1,6 @@
 """Sessions with a run's own parts: visitors, what the agent sees of them, and its policy beside the blend's order."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from tfrec_llm.metrics import ndcg
 from tfrec_llm.ranking.practice import Observe, Practice
 from tfrec_llm.ranking.simulators import Play, Visitors, fit_simulator, make_sessions, play, session_metrics
 from tfrec_llm.ranking.simulators.played import Asked, Decided, Policy, taking_event
+from tfrec_llm.ranking.simulators.responses import LEAST_EVENTS
 from tfrec_llm.serving import Recommender, questions
 from tfrec_llm.types import Candidates, Dataset, Queries
 
+log = logging.getLogger(__name__)
 FACTORS = ("0", "1", "2")  # times the domain's drift, boredom and leaving
 
 
@@ -27,21 +30,25 @@ def make_visitors(dataset: Dataset, queries: Queries, rows: np.ndarray, config: 
     return Visitors(queries.user[rows], type(history)(*columns), time.numpy(), exclude)
 
 
-def make_practice(config: Config, dataset: Dataset, path: Any, fusion: Any) -> tuple[Practice, dict[str, dict]]:
+def make_practice(config: Config, dataset: Dataset, run: Path, fusion: Any) -> tuple[Practice | None, dict[str, dict]]:
     """What the ranking stage practises with: the trainer, and half B's users but the stopping tenth.
 
     Args:
       config: the run's settings.
       dataset: what `prepare` left.
-      path: the signal path.
+      run: the run folder; everything but the ranking is finished.
       fusion: modalities -> context.
 
     Returns:
-      The practice, and the trainer's figures.
+      The practice, and the trainer's figures; None and no figures where the config or the data allow none.
     """
+    rows = np.flatnonzero(dataset.split.half_b & ~dataset.split.stop_b)
+    if not config.ranking.simulate_sessions or not len(rows) or dataset.split.train.sum() < 10 * LEAST_EVENTS:
+        log.info("ranking: the agent practises with no simulated users")
+        return None, {}
+    path = serving.load_signal_path(config, dataset, run)
     tables, metrics = fit_simulator("trainer", dataset, path.text.item_vectors.text, config.seed)
-    split = dataset.split
-    visitors = make_visitors(dataset, split.validation, np.flatnonzero(split.half_b & ~split.stop_b), config)
+    visitors = make_visitors(dataset, dataset.split.validation, rows, config)
     sessions = make_sessions(tables, dataset)
     return Practice(sessions, visitors, observer(path, fusion, config), taking_event(dataset)), metrics
 

@@ -231,10 +231,7 @@ def train_ranking(config: Config, run: Path, force: bool) -> None:
         joined, dataset = fusion.load(config, run / "fusion" / "context"), load_dataset(run)
         context = fusion.contexts(joined, rows)
         prior = retrieval.CandidateSource.load(run / "retrieval" / "blend").feature_names.index("blend_probability")
-        practice, metrics = None, {}
-        if config.ranking.simulate_sessions:
-            path = serving.load_signal_path(config, dataset, run)
-            practice, metrics = sessions.make_practice(config, dataset, path, joined)
+        practice, metrics = sessions.make_practice(config, dataset, run, joined)
         return metrics | ranking.train(config, dataset.domain, rows, context, prior, stage, practice)
 
     before = training.stage_fingerprint(run, "fusion/context")

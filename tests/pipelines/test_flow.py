@@ -96,8 +96,27 @@ def test_recommend_without_an_export_says_what_to_do(tmp_path):
 def test_simulate_learns_in_the_linear_world(run):
     simulate.main(["--config", "smoke", "--run", str(run), "--set", "simulate.rounds=150"])
     metrics = figures(run)["metrics"]
-    learnt = metrics["ranking.linear.neural_epsilon_greedy.reward"]["value"]
+    learnt = metrics["ranking.linear.session_values.reward"]["value"]
     assert learnt > metrics["ranking.linear.random.reward"]["value"]
+
+
+def test_simulate_judges_sessions_of_the_run(run):
+    simulate.main(["--config", "smoke", "--run", str(run), "--set", "simulate.worlds=[]"])
+    metrics = figures(run)["metrics"]
+    for name in ("trainer", "judge"):
+        assert metrics[f"ranking.simulator.{name}.auc"]["value"] > 0.5
+        assert 0 <= metrics[f"ranking.simulator.{name}.ece"]["value"] < 0.2
+    for factor in "012":
+        gain = metrics[f"ranking.session.gain|drift_{factor}"]
+        assert gain["ci95"][0] <= gain["value"] <= gain["ci95"][1]
+        ours, blend = (
+            metrics[f"ranking.session.{who}.reward|drift_{factor}"]["value"] for who in ("session_values", "blend")
+        )
+        assert ours / blend - 1 == pytest.approx(gain["value"])
+    assert metrics["ranking.session.blend.requests|drift_0"]["value"] == 10  # nobody leaves
+    assert metrics["ranking.session.blend.requests|drift_2"]["value"] < 10
+    assert 0 < metrics["ranking.session.changed_share"]["value"] <= 1
+    assert 0 < metrics["ranking.session.session_values.ndcg@10"]["value"] <= 1
 
 
 def test_export_writes_the_next_version(run):

@@ -13,6 +13,7 @@ SMALL = [
     "behaviour.model={name='lstm', units=24, dim=16}", "behaviour.epochs=2", "behaviour.min_steps=0",
     "retrieval.epochs=2", "retrieval.min_steps=0",
     "retrieval.batch_size=128", "retrieval.candidates=50", "fusion.epochs=2", "ranking.epochs=2",
+    "ranking.simulate_sessions=1", "ranking.session_users=16",
     "evaluate.bootstrap=100", "export.max_history=60", "evaluate.split=test",
 ]  # fmt: skip
 

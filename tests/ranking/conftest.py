@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfrec_llm.training import Stage
-from tfrec_llm.types import Candidates, Domain, Rows
+from tfrec_llm.types import Candidates, Catalogue, Dataset, Domain, Interactions, Queries, Rows, Split
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +53,23 @@ def stage(tmp_path):
 @pytest.fixture(scope="session")
 def make_rows():
     return rows_of_taste
+
+
+@pytest.fixture(scope="session")
+def dataset(domain):
+    """Two users with four training events each: item 2 viewed and bought, item 3 bought and returned."""
+    user = np.repeat([0, 1], 6).astype(np.int32)
+    item = np.tile([2, 2, 3, 3, 4, 5], 2).astype(np.int32)
+    event = np.tile([2, 3, 3, 4, 3, 3], 2).astype(np.int32)
+    time = np.tile(np.arange(6), 2) * 10
+    log = Interactions(user, item, time, event, np.ones(12, np.float32), np.array(["u", "v"]))
+    names = np.array(["", "[unknown]", "p", "q", "r", "s"])
+    genres = {"genre": ((), (), ("a",), ("a", "b"), ("b",), ())}
+    catalogue = Catalogue(names, names, names, genres, np.full(6, np.nan, np.float32), np.arange(6) > 1)
+    ends = np.array([4, 10])
+    asked = [
+        Queries(np.array([0, 1], np.int32), np.array([0, 6]), ends + more, time[ends], item[ends + more], np.arange(3))
+        for more in range(2)
+    ]
+    split = Split(np.tile(np.arange(6) < 4, 2), asked[0], np.array([True, False]), np.zeros(2, bool), asked[1])
+    return Dataset("tiny", domain, log, catalogue, split, {})

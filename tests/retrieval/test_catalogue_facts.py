@@ -8,6 +8,7 @@ import pytest
 from tfrec_llm.retrieval.catalogue_facts import (
     CONTENT_DIM,
     item_facts,
+    mean_worth,
     principal_components,
     shown_items,
     smoothed_log,
@@ -51,12 +52,24 @@ def test_smoothed_log_by_hand():
 
 
 def test_facts_by_hand(world):
-    dataset = dataclasses.replace(world().dataset, catalogue=catalogue())
+    dataset = world().dataset
+    log = dataclasses.replace(dataset.interactions, item=np.minimum(dataset.interactions.item, 4))
+    dataset = dataclasses.replace(dataset, catalogue=catalogue(), interactions=log)
     facts = item_facts(dataset, {"towers": np.eye(5)}, np.array([0, 0, 7.5, 0.5, 0.5]))
-    assert facts.shape == (5, 2 + CONTENT_DIM)
+    assert facts.shape == (5, 3 + CONTENT_DIM)
     assert not facts[:2].any()
     np.testing.assert_allclose(facts[2:, 0], [np.sqrt(2), -np.sqrt(0.5), -np.sqrt(0.5)], rtol=1e-5)
     np.testing.assert_allclose(facts[2:, 1], [-1, 0, 1], atol=1e-5)  # log prices 1 and 3; the unknown one counts 0
+
+
+def test_worth_is_the_mean_reward_of_training_events_shrunk_to_that_of_all(world):
+    dataset = world().dataset
+    domain = dataclasses.replace(dataset.domain, rewards={dataset.domain.events[0]: 0.5})
+    log, rows = dataset.interactions, dataset.split.train
+    value = np.where(log.event == 2, 0.5, 0.0)[rows]
+    found = mean_worth(dataclasses.replace(dataset, domain=domain))
+    own = value[log.item[rows] == 3]
+    assert found[3] == pytest.approx((own.sum() + 20 * value.mean()) / (len(own) + 20))
 
 
 def test_components_find_the_direction_of_most_variance():

@@ -144,7 +144,7 @@ class Fusion:
 class Ranking:
     """What to show."""
 
-    agent: Component = setting(Component("neural_epsilon_greedy"), "a name in tfrec_llm.ranking.AGENTS")
+    agent: Component = setting(Component("session_values"), "a name in tfrec_llm.ranking.AGENTS")
     epochs: int = setting(20, "passes at most over half B", low=1)
     patience: int = setting(4, "passes without a better stopping tenth before it stops", low=1)
     batch_size: int = setting(256, "rows per step", low=1)

@@ -46,7 +46,7 @@ def practise(
     """Plays rounds of sessions and learns from each, until one costs too much.
 
     Args:
-      agent: is trained in place; its `train_values` is asked where it has one, else its `train`.
+      agent: is trained in place: its `train_values` by all rounds, or, where it has none, its `train` by the last.
       practice: see `Practice`.
       settings: the section `ranking`.
       seed: of visitors and luck.
@@ -56,13 +56,15 @@ def practise(
       One `Round` for each round that was kept.
     """
     generator, train, past = np.random.default_rng([seed, 9]), _learner(agent), []
+    compact, discount = hasattr(agent, "train_values"), getattr(agent, "discount", 0.0)
     policy = learning_policy(agent, practice.observe, settings)
     count = len(practice.visitors.user)
     for number in tqdm(range(settings.simulate_sessions), desc="practice", unit="round", leave=False):
         rows = generator.permutation(count)[: settings.session_users]
         visitors = tf.nest.map_structure(lambda column, rows=rows: column[rows], practice.visitors)
         played = list(steps(practice.sessions, policy, visitors, practice.event, seed * 1000 + number))
-        past.append(_feedback(played, getattr(agent, "discount", 0.0), practice.sessions.requests))
+        past = past if compact else []
+        past.append(_feedback(played, discount, practice.sessions.requests, compact))
         kept = [variable.numpy() for variable in agent.network.variables]
         losses = _learn(train, past, settings.batch_size, generator)
         if not keeps():
@@ -117,19 +119,20 @@ def returns(rewards: np.ndarray, requests: int) -> np.ndarray:
     return after / left[:, None]
 
 
-def _feedback(played: list[Step], discount: float, requests: int) -> SlateFeedback:
-    """All decisions of a round; of the candidates only those shown, which is all that is learnt from."""
+def _feedback(played: list[Step], discount: float, requests: int, compact: bool) -> SlateFeedback:
+    """All decisions of a round; compact, of the candidates only those shown, which is all that values learn from."""
     later = returns(np.stack([step.outcome.reward.numpy() for step in played]), requests)
     parts = []
     for step, future in zip(played, later, strict=True):
         context, candidates, draw = step.decided.situation
-        features = tf.gather(candidates.features, tf.maximum(draw.positions, 0), batch_dims=1)  # [B, n, F]
-        place = tf.broadcast_to(tf.range(tf.shape(draw.positions)[1]), tf.shape(draw.positions))
+        features, place = candidates.features, draw.positions
+        if compact:
+            features = tf.gather(features, tf.maximum(place, 0), batch_dims=1)  # [B, n, F]
+            place = tf.broadcast_to(tf.range(tf.shape(place)[1]), tf.shape(place))
         here = (draw.positions >= 0) & (step.stayed[:, None] > 0)
         reward = (1 - discount) * step.outcome.credits + discount * future[:, None].astype(np.float32)
-        parts.append(
-            SlateFeedback(context, features, tf.where(here, place, -1), tf.where(here, reward, 0.0), draw.propensities)
-        )
+        slate, reward = tf.where(here, place, -1), tf.where(here, reward, 0.0)
+        parts.append(SlateFeedback(context, features, slate, reward, draw.propensities))
     return SlateFeedback(*(tf.concat(columns, axis=0) for columns in zip(*parts, strict=True)))
 
 

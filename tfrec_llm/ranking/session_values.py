@@ -30,7 +30,7 @@ class SessionValuesSettings:
     hidden: int = setting(32, "width of each head's hidden layer", low=1)
     learning_rate: float = setting(3e-3, "step size", low=1e-8, high=10)
     l2: float = setting(1e-3, "penalty on the kernels of the reward's residual", low=0)
-    relevance: float = setting(0.02, "what one unit of the log of the predicted reward counts beside the value", low=0)
+    relevance: float = setting(0.15, "what one unit of the log of the predicted reward counts beside the value", low=0)
     temperature: float = setting(0.005, "an index so much higher is e times as likely", low=1e-6)
     discount: float = setting(
         0.0, "share of an item's value that is what the rest of the session brings", low=0, high=1

@@ -73,7 +73,7 @@ def train(
     agent.network.adapt(np.asarray(training.context), np.asarray(training.candidates.features)[allowed], value)
     start = judge(agent, stopping, config.ranking.slate)
     best = _learn(agent, training, stopping, start, config, stage)
-    if practice is not None:
+    if practice is not None and not agent.from_logs:
         best = _practise(agent, stopping, start, practice, config, stage)
     save(agent, config, stage.folder)
     metrics = _metrics(config.ranking.agent.name, start, best, stopping, config.ranking.slate)

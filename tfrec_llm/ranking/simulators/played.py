@@ -79,12 +79,11 @@ def steps(sessions: Sessions, policy: Policy, visitors: Visitors, event: int, se
     generator, count = np.random.default_rng([seed, 8]), len(visitors.user)
     state = sessions.begin(tf.constant(visitors.user))
     history, time, exclude = History(*map(tf.constant, visitors.history)), visitors.time, tf.constant(visitors.exclude)
-    respond = tf.function(sessions.respond, reduce_retracing=True)
     for number in range(sessions.requests):
         ids = tf.constant([f"{seed}-{number}-{user}" for user in visitors.user])
         decided = policy(Asked(history, tf.constant(time), exclude, ids))
-        draws = generator.random((count, 2 * decided.slate.shape[1] + 1), dtype=np.float32)
-        outcome = respond(state, decided.slate, tf.constant(draws))
+        draws = generator.random((count, 2 * decided.slate.shape[1]), dtype=np.float32)
+        outcome = sessions.in_graph(state, decided.slate, tf.constant(draws))
         yield Step(decided, outcome, state.stays)
         history = grow(history, outcome.taken, event, time)
         state, time = outcome.state, time + BETWEEN

@@ -15,6 +15,7 @@ from tfrec_llm.ranking.rewards import event_values
 from tfrec_llm.types import FIRST_ITEM, Dataset
 
 _log = logging.getLogger(__name__)
+LEAST_EVENTS = 20  # fewer are refused
 MOST_EVENTS = 1_000_000  # more are sampled
 CALIBRATE, HELD_OUT = 0.1, 0.1  # shares of the responses
 
@@ -52,8 +53,11 @@ def observed_responses(dataset: Dataset, seed: int) -> Responses:
     """
     generator, log = np.random.default_rng([seed, 5]), dataset.interactions
     rows = np.flatnonzero(dataset.split.train & (log.item >= FIRST_ITEM))
-    if len(rows) < 20:
-        raise ValueError(f"simulators: expected at least 20 training events of known items, got {len(rows)}.")
+    if len(rows) < LEAST_EVENTS:
+        raise ValueError(
+            f"simulators: expected at least {LEAST_EVENTS} training events of known items, got {len(rows)}; "
+            "set ranking.simulate_sessions = 0 and simulate.session_users = 0."
+        )
     rows = generator.permutation(rows)[:MOST_EVENTS]
     positive = event_values(dataset.domain)[log.event[rows]] >= dataset.domain.session.positive
     user, item = log.user[rows], log.item[rows]

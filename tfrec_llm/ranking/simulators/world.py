@@ -47,6 +47,7 @@ class Sessions:
         self._tables, self._items = as_tensors(tables), items
         self._habits, self._objectives, self._factor = domain.session, domain.objectives, factor
         self.requests = domain.session.requests
+        self.in_graph = tf.function(self.respond, reduce_retracing=True)
 
     def begin(self, user: tf.Tensor) -> SessionState:
         """States of users [B] at their first request."""
@@ -67,7 +68,7 @@ class Sessions:
         Args:
           state: of B users.
           slate: [B, n] item indices, 0 = empty.
-          numbers: [B, 2n + 1] in [0, 1) that decide looks, responses and leaving.
+          numbers: [B, 2n] in [0, 1) that decide looks, responses and leaving.
         """
         n = tf.shape(slate)[1]
         likely = self.probabilities(state, slate)
@@ -78,9 +79,9 @@ class Sessions:
         goes_on = tf.cast(numbers[:, : n - 1] < self._habits.attention, tf.float32)
         looked = tf.math.cumprod(tf.concat([tf.ones_like(likely[:, :1]), goes_on], axis=1), axis=1)
         looked *= tf.cast(slate != PADDING, tf.float32) * state.stays[:, None]
-        liked = looked * tf.cast(numbers[:, n : 2 * n] < likely, tf.float32)
+        liked = looked * tf.cast(numbers[:, n - 1 : 2 * n - 1] < likely, tf.float32)
         taken = tf.where(liked > 0, slate, PADDING)
-        after = self._after(state, slate, looked, parts.engagement, numbers[:, 2 * n])
+        after = self._after(state, slate, looked, parts.engagement, numbers[:, 2 * n - 1])
         return Outcome(weigh(parts, self._objectives), parts, credits * state.stays[:, None], taken, after)
 
     def _after(
