@@ -7,6 +7,7 @@ The stage takes seconds, so a killed one starts anew.
 
 import itertools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,15 @@ class Judgement(NamedTuple):
     reward: np.ndarray  # [rows]
 
 
-def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior: int, stage: Stage) -> dict[str, dict]:
+def train(
+    config: Config,
+    domain: Domain,
+    rows: Rows,
+    context: np.ndarray,
+    prior: int,
+    stage: Stage,
+    parts: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, dict]:
     """Trains the agent of the config on rows with known answers.
 
     Args:
@@ -45,6 +54,7 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior
       context: [R, C] what fusion makes of the rows' modalities.
       prior: which candidate feature is the blend's probability: where the agent starts.
       stage: where the results go: agent.json, weights.npz, metrics.json.
+      parts: name -> [R, K], what the reward is made of, for TensorBoard; None = one part, the reward.
 
     Returns:
       Metric key -> entry: reward of greedy slates on the stopping rows, of the agent and of the blend.
@@ -62,7 +72,9 @@ def train(config: Config, domain: Domain, rows: Rows, context: np.ndarray, prior
     allowed = np.asarray(training.candidates.allowed)
     agent.network.adapt(np.asarray(training.context), np.asarray(training.candidates.features)[allowed], value)
     start = judge(agent, stopping, config.ranking.slate)
-    best = _learn(agent, training, stopping, start, config, stage)
+    watched = {name: np.asarray(part)[np.asarray(rows.stop)] for name, part in (parts or {}).items()}
+    watched = watched or {"reward": stopping.reward.numpy()}
+    best = _learn(agent, training, stopping, start, config, stage, watched)
     save(agent, config, stage.folder)
     metrics = _metrics(config.ranking.agent.name, start, best, stopping, config.ranking.slate)
     files.write_json(stage.folder / "metrics.json", metrics)
@@ -130,7 +142,13 @@ def _divide(rows: Rows, context: np.ndarray) -> tuple[Logged, Logged, float]:
 
 
 def _learn(
-    agent: Agent, training: Logged, stopping: Logged, start: Judgement, config: Config, stage: Stage
+    agent: Agent,
+    training: Logged,
+    stopping: Logged,
+    start: Judgement,
+    config: Config,
+    stage: Stage,
+    parts: Mapping[str, np.ndarray],
 ) -> Judgement:
     """Replays until no pass is better, and leaves the best weights in the agent."""
     settings = config.ranking
@@ -146,7 +164,7 @@ def _learn(
         for number, done in enumerate(itertools.islice(replayed, settings.epochs), start=1):
             now = judge(agent, stopping, settings.slate)
             _record(writer, number, done, now, ideal)
-            _look_at(writer, number, agent, stopping, showing)
+            _look_at(writer, number, agent, stopping, showing, parts)
             bar.set_postfix(reward=f"{done.reward:.4f}", ndcg=f"{now.ndcg.mean():.4f}" if now.ndcg.size else "-")
             bar.update()
             if is_better(now, best):
@@ -186,18 +204,25 @@ def _record(writer: tf.summary.SummaryWriter, number: int, done: Pass, now: Judg
     writer.flush()
 
 
-def _look_at(writer: tf.summary.SummaryWriter, number: int, agent: Agent, rows: Logged, showing: Showing) -> None:
+def _look_at(
+    writer: tf.summary.SummaryWriter,
+    number: int,
+    agent: Agent,
+    rows: Logged,
+    showing: Showing,
+    parts: Mapping[str, np.ndarray],
+) -> None:
     """Explored slates of the stopping rows, for TensorBoard; the agent learns nothing from them."""
     if not rows.reward.shape[0]:
         return
     draw, scores = curves.decide(
         agent, rows.context, rows.candidates, showing.slate, showing.floor, showing.explore_top, number
     )
-    gained = tf.gather(rows.reward, tf.maximum(draw.positions, 0), batch_dims=1)
-    gained = tf.where(draw.positions >= 0, gained, 0.0)  # [R, n]
+    place, filled = np.maximum(draw.positions, 0), np.asarray(draw.positions) >= 0
+    gained = {name: np.take_along_axis(part, place, axis=1) * filled for name, part in parts.items()}  # [R, n] each
     with writer.as_default(step=number):
-        tf.summary.scalar("explored/reward", tf.reduce_mean(tf.reduce_sum(gained, axis=1)))
-        curves.write(curves.sum_up(draw, scores, rows.candidates, {"reward": gained}), "explored/")
+        tf.summary.scalar("explored/reward", sum(part.sum(axis=1).mean() for part in gained.values()))
+        curves.write(curves.sum_up(draw, scores, rows.candidates, gained), "explored/")
     writer.flush()
 
 
