@@ -19,9 +19,9 @@ CONFIG = Config(
 )
 
 
-def scorer_of(examples, jit_compile=False):
+def scorer_of(examples, jit_compile=False, layer=LAYER):
     widths = {name: values.shape[1] for name, (values, _) in examples.modalities.items()}
-    scorer = ContextScorer(build_fusion(LAYER, widths, seed=1), examples.candidates.features.shape[2], seed=1)
+    scorer = ContextScorer(build_fusion(layer, widths, seed=1), examples.candidates.features.shape[2], seed=1)
     scorer.adapt(examples.modalities, examples.candidates)
     loss = tf.keras.losses.CategoricalCrossentropy(from_logits=True)
     scorer.compile(tf.keras.optimizers.Adam(0.01), loss, jit_compile=jit_compile)
@@ -63,6 +63,30 @@ def test_every_fusion_learns_that_the_mood_decides_and_can_do_without_text(name,
     for modalities in (rows.modalities, silent):
         context = contexts(loaded, rows._replace(modalities=modalities))
         assert max(abs(np.corrcoef(mood, column)[0, 1]) for column in context.T) > 0.5
+
+
+def ndcg_of(scorer, examples):
+    """Mean over rows of 1 / log2(1 + rank of the one right answer)."""
+    logits = scorer((examples.modalities, examples.candidates)).numpy()
+    rank = (logits > np.take_along_axis(logits, examples.label.argmax(axis=1)[:, None], 1)).sum(axis=1) + 1
+    return (1 / np.log2(1 + rank)).mean()
+
+
+def test_a_modality_that_another_can_stand_in_for_may_be_missing_at_serving(rows):
+    mood, there = rows.modalities["behaviour"]
+    noise = np.random.default_rng(1).normal(size=mood.shape).astype(np.float32)
+    twice = rows.modalities | {"signals": (mood + 0.1 * noise, there)}
+    training, stopping, _ = _examples(rows._replace(modalities=twice))
+    layer = Component("concatenation", {"dim": 8, "projection": 8, "dropout": 0.0, "modality_dropout": 0.3})
+    scorer = scorer_of(training, layer=layer)
+    for number in range(15):
+        for x, y in _passes(training, 32, 0)(number):
+            scorer.train_on_batch(x, y)
+    whole = ndcg_of(scorer, stopping)
+    assert whole > ndcg_of(scorer_of(training), stopping) + 0.05  # it has learnt something to lose
+    for name, (values, present) in stopping.modalities.items():
+        without = stopping._replace(modalities={**stopping.modalities, name: (values, np.zeros_like(present))})
+        assert ndcg_of(scorer, without) > 0.95 * whole, name
 
 
 def test_rows_without_their_next_item_are_skipped_and_counted(rows, stage, caplog):

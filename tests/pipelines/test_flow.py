@@ -199,15 +199,6 @@ def test_a_program_that_imports_tensorflow_first_starts_in_a_process_of_its_own(
     assert "--config" in answer.stdout
 
 
-def test_user_attributes_are_refused_rather_than_ignored(tmp_path):
-    domain = (publish.ROOT / "tfrec_llm" / "data" / "domains" / "video.toml").read_text("utf-8")
-    assert "use_attributes = false" in domain
-    path = tmp_path / "domain.toml"
-    path.write_text(domain.replace("use_attributes = false", "use_attributes = true"), encoding="utf-8")
-    with pytest.raises(configs.ConfigError, match="use_attributes"):
-        train.main(["--config", "smoke", "--run", str(tmp_path / "run"), "--set", f"data.domain={path}"])
-
-
 def test_a_folder_where_a_file_is_expected_and_the_other_way_round(tmp_path):
     with pytest.raises(configs.ConfigError, match="expected a path to a TOML or one of"):
         prepare.main(["--config", str(tmp_path)])

@@ -1,7 +1,6 @@
 """The study of fusions on tiny synthetic data: what is shared, what a cell trains, what its report says."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -42,10 +41,8 @@ def test_cells_share_all_but_fusion_and_ranker_and_are_judged_without_each_modal
     assert metrics["validation.system.ndcg@10"]["split"] == "validation"
     (run,) = tmp_path.iterdir()
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.npz")}
-    again = time.monotonic()
     plain = fusion_study.study(with_fusion(config, "concatenation", 2))["metrics"]
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*.npz")} == before  # the reference was made already
-    assert time.monotonic() - again < 120
     assert list(tmp_path.iterdir()) == [run]
     ours, theirs, gap = (
         metrics["system.ndcg@10"], plain["system.ndcg@10"], metrics["gain.system.over.concatenation.ndcg@10"],

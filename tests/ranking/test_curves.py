@@ -69,12 +69,14 @@ def test_the_simulation_writes_its_curves(world, tmp_path):
 def test_the_stage_writes_its_curves(logged, domain, stage):
     rows, context = logged
     ranking = Ranking(agent=Component("neural_epsilon_greedy"), epochs=2, batch_size=64, slate=3, explore_top=6)
-    train(Config(train=Train(xla="off"), ranking=ranking), domain, rows, context, 2, stage)
+    parts = {"engagement": 0.75 * rows.reward, "safety": -0.25 * rows.reward}
+    train(Config(train=Train(xla="off"), ranking=ranking), domain, rows, context, 2, stage, parts)
     found = read_back(stage.logs)
-    names = {"reward", "exploration", "propensity", "slate_diversity", "reward_share/reward"}
+    names = {"reward", "exploration", "propensity", "slate_diversity", "reward_share/engagement", "reward_share/safety"}
     assert set(found) >= {f"explored/{name}" for name in names} | {"stopping/regret", "stopping/reward", "replay/loss"}
     assert list(found["explored/exploration"]) == [1, 2]
     assert 0 < found["explored/exploration"][2] < 1
     assert 0 <= found["explored/slate_diversity"][2] <= 2
     assert found["explored/propensity"][2] == 300  # three slots of a hundred rows
+    assert found["explored/reward_share/safety"][2] == pytest.approx(0.25)
     assert found["stopping/regret"][2] >= 0

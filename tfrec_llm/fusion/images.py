@@ -101,7 +101,7 @@ def _encode(missing: Mapping[str, str], settings: Modalities, folder: Path) -> d
     side, made = settings.image_size, {}
     try:
         network = build(include_top=False, weights=settings.weights, pooling="avg", input_shape=(side, side, 3))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(
             f"modalities.weights: expected weights of {settings.network} without its top layer, got {error}."
         ) from error

@@ -7,6 +7,7 @@ The stage takes seconds, so a killed one starts anew.
 
 import itertools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ def train(
     prior: int,
     stage: Stage,
     practice: Practice | None = None,
+    parts: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, dict]:
     """Trains the agent of the config on rows with known answers.
 
@@ -55,6 +57,7 @@ def train(
       prior: which candidate feature is the blend's probability: where the agent starts.
       stage: where the results go: agent.json, weights.npz, metrics.json.
       practice: simulated users with whom it practises after the replay, None for nobody.
+      parts: name -> [R, K], what the reward is made of, for TensorBoard; None = one part, the reward.
 
     Returns:
       Metric key -> entry: reward of greedy slates on the stopping rows, of the agent and of the blend.
@@ -72,7 +75,9 @@ def train(
     allowed = np.asarray(training.candidates.allowed)
     agent.network.adapt(np.asarray(training.context), np.asarray(training.candidates.features)[allowed], value)
     start = judge(agent, stopping, config.ranking.slate)
-    best = _learn(agent, training, stopping, start, config, stage)
+    watched = {name: np.asarray(part)[np.asarray(rows.stop)] for name, part in (parts or {}).items()}
+    watched = watched or {"reward": stopping.reward.numpy()}
+    best = _learn(agent, training, stopping, start, config, stage, watched)
     if practice is not None and not agent.from_logs:
         best = _practise(agent, stopping, start, practice, config, stage)
     save(agent, config, stage.folder)
@@ -142,7 +147,13 @@ def _divide(rows: Rows, context: np.ndarray) -> tuple[Logged, Logged, float]:
 
 
 def _learn(
-    agent: Agent, training: Logged, stopping: Logged, start: Judgement, config: Config, stage: Stage
+    agent: Agent,
+    training: Logged,
+    stopping: Logged,
+    start: Judgement,
+    config: Config,
+    stage: Stage,
+    parts: Mapping[str, np.ndarray],
 ) -> Judgement:
     """Replays until no pass is better, and leaves the best weights in the agent."""
     settings = config.ranking
@@ -158,7 +169,7 @@ def _learn(
         for number, done in enumerate(itertools.islice(replayed, settings.epochs), start=1):
             now = judge(agent, stopping, settings.slate)
             _record(writer, number, done, now, ideal)
-            _look_at(writer, number, agent, stopping, showing)
+            _look_at(writer, number, agent, stopping, showing, parts)
             bar.set_postfix(reward=f"{done.reward:.4f}", ndcg=f"{now.ndcg.mean():.4f}" if now.ndcg.size else "-")
             bar.update()
             if is_better(now, best):
@@ -218,18 +229,25 @@ def _record(writer: tf.summary.SummaryWriter, number: int, done: Pass, now: Judg
     writer.flush()
 
 
-def _look_at(writer: tf.summary.SummaryWriter, number: int, agent: Agent, rows: Logged, showing: Showing) -> None:
+def _look_at(
+    writer: tf.summary.SummaryWriter,
+    number: int,
+    agent: Agent,
+    rows: Logged,
+    showing: Showing,
+    parts: Mapping[str, np.ndarray],
+) -> None:
     """Explored slates of the stopping rows, for TensorBoard; the agent learns nothing from them."""
     if not rows.reward.shape[0]:
         return
     draw, scores = curves.decide(
         agent, rows.context, rows.candidates, showing.slate, showing.floor, showing.explore_top, number
     )
-    gained = tf.gather(rows.reward, tf.maximum(draw.positions, 0), batch_dims=1)
-    gained = tf.where(draw.positions >= 0, gained, 0.0)  # [R, n]
+    place, filled = np.maximum(draw.positions, 0), np.asarray(draw.positions) >= 0
+    gained = {name: np.take_along_axis(part, place, axis=1) * filled for name, part in parts.items()}  # [R, n] each
     with writer.as_default(step=number):
-        tf.summary.scalar("explored/reward", tf.reduce_mean(tf.reduce_sum(gained, axis=1)))
-        curves.write(curves.sum_up(draw, scores, rows.candidates, {"reward": gained}), "explored/")
+        tf.summary.scalar("explored/reward", sum(part.sum(axis=1).mean() for part in gained.values()))
+        curves.write(curves.sum_up(draw, scores, rows.candidates, gained), "explored/")
     writer.flush()
 
 

@@ -50,8 +50,9 @@ class SmallVocabulary(tf.Module):
 
     def __init__(self, names: Sequence[str]):
         super().__init__(name="small_vocabulary")
-        indices = tf.range(FIRST_ITEM, FIRST_ITEM + len(names), dtype=tf.int64)
-        pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(list(names), tf.string), indices)
+        keys = list(names) or [""]  # a table may not be empty, and "" is padding whatever it says
+        indices = tf.range(FIRST_ITEM, FIRST_ITEM + len(keys), dtype=tf.int64)
+        pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(keys), indices)
         self._table = tf.lookup.StaticHashTable(pairs, default_value=UNKNOWN)
 
     def indices(self, names: tf.Tensor) -> tf.Tensor:
