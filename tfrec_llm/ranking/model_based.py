@@ -34,10 +34,11 @@ class ModelBasedSettings:
     """Settings of `ModelBased`."""
 
     hidden: int = setting(32, "width of the hidden layers", low=1)
-    learning_rate: float = setting(1e-2, "step size", low=1e-8, high=10)
+    learning_rate: float = setting(5e-3, "step size", low=1e-8, high=10)
     discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
     horizon: int = setting(2, "decisions that are planned before the value network is asked", low=1)
     options: int = setting(5, "of the candidates, that a planned decision chooses from", low=1)
+    sweeps: int = setting(4, "steps on every part of sessions: values spread through the model", low=1)
     epsilon: float = setting(0.05, "share of uniform exploration over all candidates", low=0, high=1)
     gradient_norm: float = setting(1.0, "gradients are clipped to this norm", low=1e-6)
 
@@ -229,7 +230,7 @@ class ModelBased(tf.Module):
 
     def __init__(self, settings: ModelBasedSettings, shape: AgentShape):
         super().__init__(name="model_based")
-        self.shape, self._rule = shape, EpsilonGreedy(settings.epsilon)
+        self.shape, self._sweeps, self._rule = shape, settings.sweeps, EpsilonGreedy(settings.epsilon)
         self.network = ResponseNetwork(shape, settings)
         self.network.create_variables()
         learner = ModelBasedAgent(self.network, settings.learning_rate, settings.gradient_norm)
@@ -259,12 +260,13 @@ class ModelBased(tf.Module):
 
     @tf.autograph.experimental.do_not_convert
     def train_sessions(self, steps: trajectory.Trajectory) -> tf.Tensor:
-        """One step on parts of sessions, from each decision to the next.
+        """Some steps on parts of sessions, from each decision to the next.
 
         Args:
           steps: [B, T] decisions one after the other, observations as `experience.observe` makes them.
 
         Returns:
-          Scalar loss before the step.
+          Scalar loss before the last step.
         """
-        return self._learn(pairs(steps))
+        experience = pairs(steps)
+        return [self._learn(experience) for _ in range(self._sweeps)][-1]
