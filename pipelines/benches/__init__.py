@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pipelines.benches.agents import beside_bandits
 from pipelines.benches.encoding import encode
 from pipelines.benches.rounds import Settings
 from pipelines.benches.search import top_k
@@ -11,6 +12,7 @@ from pipelines.benches.steps import step
 from pipelines.benches.towers import beside_tutorial
 
 BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]] = {
+    "agents": beside_bandits,
     "encode": encode,
     "lstm": lstm,
     "step": step,

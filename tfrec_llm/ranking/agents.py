@@ -18,6 +18,7 @@ try:
     from tfrec_llm.ranking.cql import Cql, CqlSettings
     from tfrec_llm.ranking.dqn import Dqn, DqnSettings
     from tfrec_llm.ranking.linear import LinThompson, LinThompsonSettings, LinUcb, LinUcbSettings
+    from tfrec_llm.ranking.model_based import ModelBased, ModelBasedSettings
     from tfrec_llm.ranking.neural_boltzmann import NeuralBoltzmann, NeuralBoltzmannSettings
     from tfrec_llm.ranking.neural_epsilon_greedy import NeuralEpsilonGreedy, NeuralEpsilonGreedySettings
     from tfrec_llm.ranking.neural_linucb import NeuralLinUcb, NeuralLinUcbSettings
@@ -59,6 +60,7 @@ AGENTS: Mapping[str, tuple[type, Any]] = {
     "dqn": (DqnSettings, Dqn),
     "lin_ucb": (LinUcbSettings, LinUcb),
     "lin_thompson": (LinThompsonSettings, LinThompson),
+    "model_based": (ModelBasedSettings, ModelBased),
     "neural_boltzmann": (NeuralBoltzmannSettings, NeuralBoltzmann),
     "neural_epsilon_greedy": (NeuralEpsilonGreedySettings, NeuralEpsilonGreedy),
     "neural_linucb": (NeuralLinUcbSettings, NeuralLinUcb),

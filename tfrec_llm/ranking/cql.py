@@ -15,6 +15,7 @@ from tf_agents.trajectories import trajectory
 
 from tfrec_llm.config import setting
 from tfrec_llm.ranking.dqn import Dqn
+from tfrec_llm.ranking.experience import masked_specs, pairs
 from tfrec_llm.ranking.network import NEVER
 from tfrec_llm.ranking.shape import AgentShape
 
@@ -26,8 +27,8 @@ class CqlSettings:
     hidden: int = setting(64, "width of the residual's hidden layer", low=1)
     learning_rate: float = setting(1e-2, "step size", low=1e-8, high=10)
     discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
-    conservatism: float = setting(0.02, "weight of the penalty on values of what the log does not show", low=0)
-    temperature: float = setting(0.1, "a value so much higher is e times as likely in the penalty", low=1e-6)
+    conservatism: float = setting(0.05, "weight of the penalty on values of what the log does not show", low=0)
+    temperature: float = setting(0.1, "a sum of rewards so much higher is e times as likely in the penalty", low=1e-6)
     decisions: int = setting(4, "of a user, one after the other, that it reads at a time", low=2)
     target_rate: float = setting(0.05, "how far the target network moves in a step", low=1e-4, high=1)
     epsilon: float = setting(0.02, "share of uniform exploration over all candidates", low=0, high=1)
@@ -76,9 +77,11 @@ class CqlAgent(DdqnAgent):
         steps, shown, _ = self._as_transition(experience)
         seen, remaining = self._observation_and_action_constraint_splitter(steps.observation)
         values, _ = self._q_network(seen, step_type=steps.step_type, training=kwargs.get("training", False))
-        penalty = conservative_penalty(values, remaining, shown.action, self._temperature)
+        temperature = self._temperature * self._reward_scale_factor
+        penalty = conservative_penalty(values, remaining, shown.action, temperature)
         penalty *= tf.cast(~steps.is_last(), tf.float32) * (1.0 if weights is None else weights)
-        return learnt._replace(loss=learnt.loss + self._conservatism * tf.reduce_mean(penalty))
+        weight = self._conservatism * self._reward_scale_factor  # as if rewards were not scaled
+        return learnt._replace(loss=learnt.loss + weight * tf.reduce_mean(penalty))
 
 
 class Cql(Dqn):
@@ -105,14 +108,9 @@ class Cql(Dqn):
         Returns:
           Scalar loss before the step.
         """
-
-        def pairs(part: tf.Tensor) -> tf.Tensor:
-            both = tf.stack([part[:, :-1], part[:, 1:]], axis=2)  # [B, T - 1, 2, ...]
-            return tf.reshape(both, [-1, *both.shape[2:]])
-
-        return self._learn(tf.nest.map_structure(pairs, steps))
+        return self._learn(pairs(steps))
 
     def _learner(self, settings: CqlSettings) -> CqlAgent:
         """Our agent around the network and a second one that follows it."""
         conservative = {"conservatism": settings.conservatism, "temperature": settings.temperature}
-        return CqlAgent(*self._specs(), self.network, **self._parts(settings), **conservative)
+        return CqlAgent(*masked_specs(*self.shape[:3]), self.network, **self._parts(settings), **conservative)

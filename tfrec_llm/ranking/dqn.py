@@ -11,13 +11,12 @@ from typing import Any
 import tensorflow as tf
 from tf_agents.agents.dqn.dqn_agent import DdqnAgent
 from tf_agents.specs import bandit_spec_utils as keys
-from tf_agents.specs import tensor_spec
-from tf_agents.trajectories import policy_step, time_step, trajectory
+from tf_agents.trajectories import trajectory
 
 from tfrec_llm.config import setting
-from tfrec_llm.ranking.experience import decisions, specs
+from tfrec_llm.ranking.experience import lone_transitions, masked_specs, split_mask
 from tfrec_llm.ranking.exploration import EpsilonGreedy, Rule
-from tfrec_llm.ranking.network import REMAINING, CandidateNetwork
+from tfrec_llm.ranking.network import CandidateNetwork
 from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
@@ -87,12 +86,8 @@ class Dqn(tf.Module):
         Returns:
           Scalar loss before the step: Huber loss of the values.
         """
-        observation, action, filled = decisions(feedback)
-        reward = tf.reshape(feedback.rewards, [-1]) / (1 - self._discount)  # values are mean rewards
-        steps = time_step.restart(observation, batch_size=tf.shape(action))
-        after = time_step.termination(observation, reward, outer_dims=tf.shape(action))
-        weights = tf.math.divide_no_nan(filled, tf.reduce_mean(filled))
-        return self._learn(trajectory.Transition(steps, policy_step.PolicyStep(action, (), ()), after), weights)
+        scaled = feedback._replace(rewards=feedback.rewards / (1 - self._discount))  # values are mean rewards
+        return self._learn(*lone_transitions(scaled))
 
     @tf.autograph.experimental.do_not_convert
     def train_sessions(self, steps: trajectory.Trajectory) -> tf.Tensor:
@@ -108,20 +103,13 @@ class Dqn(tf.Module):
 
     def _learner(self, settings: DqnSettings) -> DdqnAgent:
         """TF-Agents' agent around the network and a second one that follows it."""
-        return DdqnAgent(*self._specs(), self.network, **self._parts(settings))
-
-    def _specs(self) -> tuple:
-        """Of time steps and actions."""
-        shape = self.shape
-        steps, action = specs(shape.context_dim, shape.feature_dim, shape.num_candidates)
-        remaining = tensor_spec.TensorSpec([shape.num_candidates], tf.bool)
-        return time_step.time_step_spec({**steps.observation, REMAINING: remaining}), action
+        return DdqnAgent(*masked_specs(*self.shape[:3]), self.network, **self._parts(settings))
 
     def _parts(self, settings: Any) -> dict[str, Any]:
         """What any double Q-learner of TF-Agents is made of, beside its network."""
         return {
             "optimizer": tf.keras.optimizers.legacy.Adam(settings.learning_rate),
-            "observation_and_action_constraint_splitter": _split,
+            "observation_and_action_constraint_splitter": split_mask,
             "n_step_update": settings.n_step,
             "target_q_network": QNetwork(self.shape, settings.hidden, self.network.inputs_layer, name="target_values"),
             "target_update_tau": settings.target_rate,
@@ -130,8 +118,3 @@ class Dqn(tf.Module):
             "gradient_clipping": settings.gradient_norm,
             "train_step_counter": tf.Variable(0, dtype=tf.int64, trainable=False),
         }
-
-
-def _split(observation: Mapping) -> tuple[Mapping, tf.Tensor]:
-    """What the network sees, and what may be shown."""
-    return {name: part for name, part in observation.items() if name != REMAINING}, observation[REMAINING]

@@ -1,11 +1,12 @@
 """Slates as TF-Agents' experience: every filled slot is one interaction."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 from tf_agents.policies.utils import PerArmPolicyInfo
 from tf_agents.specs import bandit_spec_utils, tensor_spec
-from tf_agents.trajectories import time_step, trajectory
+from tf_agents.trajectories import policy_step, time_step, trajectory
 
 from tfrec_llm.ranking.network import REMAINING
 from tfrec_llm.types import SlateFeedback
@@ -84,6 +85,34 @@ def observe(context: tf.Tensor, features: tf.Tensor, remaining: tf.Tensor) -> di
     }
 
 
+def lone_transitions(feedback: SlateFeedback) -> tuple[trajectory.Transition, tf.Tensor]:
+    """The slots of slates as decisions of their own, after which nothing comes.
+
+    Returns:
+      M = R * n transitions, and [M] weights of mean one: 0 for slots that stayed empty.
+    """
+    observation, action, filled = decisions(feedback)
+    steps = time_step.restart(observation, batch_size=tf.shape(action))
+    after = time_step.termination(observation, tf.reshape(feedback.rewards, [-1]), outer_dims=tf.shape(action))
+    weights = tf.math.divide_no_nan(filled, tf.reduce_mean(filled))
+    return trajectory.Transition(steps, policy_step.PolicyStep(action, (), ()), after), weights
+
+
+def pairs(steps: trajectory.Trajectory) -> trajectory.Trajectory:
+    """[B, T] decisions one after the other -> [B * (T - 1), 2] each with the one after it."""
+
+    def paired(part: tf.Tensor) -> tf.Tensor:
+        both = tf.stack([part[:, :-1], part[:, 1:]], axis=2)  # [B, T - 1, 2, ...]
+        return tf.reshape(both, [-1, *both.shape[2:]])
+
+    return tf.nest.map_structure(paired, steps)
+
+
+def split_mask(observation: Mapping) -> tuple[Mapping, tf.Tensor]:
+    """What a network sees, and what may be shown."""
+    return {name: part for name, part in observation.items() if name != REMAINING}, observation[REMAINING]
+
+
 def experience_of(context: tf.Tensor, features: tf.Tensor, reward: tf.Tensor) -> trajectory.Trajectory:
     """Interactions with one item each, for agents that take per-arm features.
 
@@ -106,3 +135,10 @@ def specs(context_dim: int, feature_dim: int, num_candidates: int) -> tuple:
     observation = bandit_spec_utils.create_per_arm_observation_spec(context_dim, feature_dim, num_candidates)
     action = tensor_spec.BoundedTensorSpec((), tf.int32, 0, num_candidates - 1)
     return time_step.time_step_spec(observation), action
+
+
+def masked_specs(context_dim: int, feature_dim: int, num_candidates: int) -> tuple:
+    """The same with what remains in the observation, see `split_mask`."""
+    steps, action = specs(context_dim, feature_dim, num_candidates)
+    remaining = tensor_spec.TensorSpec([num_candidates], tf.bool)
+    return time_step.time_step_spec({**steps.observation, REMAINING: remaining}), action

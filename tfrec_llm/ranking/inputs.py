@@ -43,7 +43,11 @@ class Inputs(tf.keras.layers.Layer):
         """[B, C] and [B, K, F], standardised and clipped."""
         c = (context - self.context_mean) * self.context_scale
         f = (features - self.features_mean) * self.features_scale
-        return tf.clip_by_value(c, -_CLIP, _CLIP), tf.clip_by_value(f, -_CLIP, _CLIP)
+        return self.clip(c), self.clip(f)
+
+    def clip(self, standardised: tf.Tensor) -> tf.Tensor:
+        """What is far outside counts as the border."""
+        return tf.clip_by_value(standardised, -_CLIP, _CLIP)
 
     def prior(self, features: tf.Tensor) -> tf.Tensor:
         """What candidates [B, K, F] are thought to bring before anything is learnt: [B, K] in [0, 1]."""

@@ -66,14 +66,21 @@ class CandidateNetwork(network.Network):
         Returns:
           [B, K, hidden].
         """
-        c, f = self.inputs_layer(context, features)
+        return self.encode(*self.inputs_layer(context, features))
+
+    def encode(self, c: tf.Tensor, f: tf.Tensor) -> tf.Tensor:
+        """The same of inputs that are standardised."""
         joint = tf.concat([f, f * self.product(c)[:, None, :]], axis=-1)  # [B, K, 2F]
         return tf.nn.relu(self.hidden_context(c)[:, None, :] + self.hidden_features(joint))
 
     def logits(self, context: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """[B, C] and [B, K, F] -> [B, K] the prior's log-odds and the residual."""
+        return self.prior_logits(features) + self.residual(context, features)
+
+    def prior_logits(self, features: tf.Tensor) -> tf.Tensor:
+        """[B, K, F] -> [B, K] the prior's log-odds."""
         p = tf.clip_by_value(self.inputs_layer.prior(features), _TINY, _NEARLY_ONE)
-        return tf.math.log(p) - tf.math.log1p(-p) + self.residual(context, features)
+        return tf.math.log(p) - tf.math.log1p(-p)
 
 
 class RewardNetwork(CandidateNetwork):

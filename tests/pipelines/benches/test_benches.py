@@ -172,6 +172,6 @@ def test_a_server_answers_and_its_end_is_told(tmp_path):
 
 
 def test_every_bench_of_the_design_has_a_program():
-    assert set(BENCHES) >= {"encode", "lstm", "towers", "topk"}
+    assert set(BENCHES) >= {"agents", "encode", "lstm", "towers", "topk"}
     assert {"topk.faiss_flat_100k", "topk.faiss_flat_1m_single"} == set(search.CASES)
     assert {"towers.tfrs_stock", "towers.tfrs_metrics_off"} < set(towers.STOCK)
