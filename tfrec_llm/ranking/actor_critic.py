@@ -27,6 +27,7 @@ class ActorCriticSettings:
 
     hidden: int = setting(64, "width of the hidden layers of policy and critic", low=1)
     learning_rate: float = setting(1e-2, "step size", low=1e-8, high=10)
+    decay: float = setting(0.02, "after t batches, the step size is learning_rate / (1 + passes decay t)", low=0)
     discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
     trace: float = setting(0.9, "lambda of the advantages: 0 trusts the critic, 1 the rewards", low=0, high=1)
     n_step: int = setting(7, "decisions of a user that are learnt from at once", low=1)
@@ -66,8 +67,9 @@ class ActorCritic(tf.Module):
         self.network = PolicyNetwork(shape, settings.hidden)
         self.network.create_variables()
         learner = Learner(
-            self, self.network, self._loss, settings.learning_rate, settings.gradient_norm, settings.passes
-        )
+            self, self.network, self._loss, settings.learning_rate, settings.gradient_norm,
+            settings.passes, settings.decay,
+        )  # fmt: skip
         self._learn = lambda experience: learner.train(experience).loss  # kept out of exports
 
     @tf.autograph.experimental.do_not_convert

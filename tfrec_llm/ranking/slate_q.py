@@ -36,7 +36,7 @@ class SlateQSettings:
     learning_rate: float = setting(1e-2, "step size", low=1e-8, high=10)
     decay: float = setting(0.02, "after t steps, the step size is learning_rate / (1 + decay t)", low=0)
     discount: float = setting(0.95, "what a reward of the next decision is worth now", low=0, high=0.999)
-    n_step: int = setting(3, "decisions at most whose rewards are summed before the network is asked", low=1)
+    n_step: int = setting(7, "decisions at most whose rewards are summed before the network is asked", low=1)
     target_rate: float = setting(0.05, "how far the target network moves in a step", low=1e-4, high=1)
     epsilon: float = setting(0.05, "share of uniform exploration over all candidates", low=0, high=1)
     gradient_norm: float = setting(1.0, "gradients are clipped to this norm", low=1e-6)
