@@ -72,9 +72,8 @@ def practise(
                 variable.assign(value)
             _log.info("ranking: practice ends after %d rounds: another would cost too much of the NDCG", number)
             return
-        stayed = np.sum([step.stayed.numpy().sum() for step in played])
-        reward = np.sum([step.outcome.reward.numpy().sum() for step in played]) / max(stayed, 1.0)
-        yield Round(float(reward), float(np.mean(losses)))
+        reward = np.concatenate([step.outcome.reward.numpy() for step in played])
+        yield Round(float(reward.mean()), float(np.mean(losses)))
 
 
 def learning_policy(agent: Agent, observe: Observe, settings: Ranking) -> Policy:
@@ -121,17 +120,18 @@ def returns(rewards: np.ndarray, requests: int) -> np.ndarray:
 
 def _feedback(played: list[Step], discount: float, requests: int, compact: bool) -> SlateFeedback:
     """All decisions of a round; compact, of the candidates only those shown, which is all that values learn from."""
-    later = returns(np.stack([step.outcome.reward.numpy() for step in played]), requests)
-    parts = []
-    for step, future in zip(played, later, strict=True):
+    rewards, parts = np.zeros((len(played), len(played[0].rows)), np.float32), []
+    for row, step in zip(rewards, played, strict=True):
+        row[step.rows] = step.outcome.reward.numpy()
+    for step, future in zip(played, returns(rewards, requests), strict=True):
         context, candidates, draw = step.decided.situation
         features, place = candidates.features, draw.positions
         if compact:
             features = tf.gather(features, tf.maximum(place, 0), batch_dims=1)  # [B, n, F]
             place = tf.broadcast_to(tf.range(tf.shape(place)[1]), tf.shape(place))
-        here = (draw.positions >= 0) & (step.stayed[:, None] > 0)
-        reward = (1 - discount) * step.outcome.credits + discount * future[:, None].astype(np.float32)
-        slate, reward = tf.where(here, place, -1), tf.where(here, reward, 0.0)
+        filled = draw.positions >= 0
+        reward = (1 - discount) * step.outcome.credits + discount * future[step.rows, None].astype(np.float32)
+        slate, reward = tf.where(filled, place, -1), tf.where(filled, reward, 0.0)
         parts.append(SlateFeedback(context, features, slate, reward, draw.propensities))
     return SlateFeedback(*(tf.concat(columns, axis=0) for columns in zip(*parts, strict=True)))
 

@@ -134,9 +134,10 @@ def test_histories_hold_what_was_taken(domain):
     played = list(steps(world(domain), policy, visitors(5), 3, 0))
     taken = played[0].outcome.taken.numpy()
     items = seen[1].history.item.numpy()
-    for row in range(5):
-        assert items[row][items[row] > 0].tolist() == taken[row][taken[row] > 0].tolist()
-    assert len({id.decode() for asked in seen for id in asked.request_id.numpy()}) == len(seen)  # one user, new ids
+    assert played[1].rows.tolist() == np.flatnonzero(played[0].outcome.state.stays.numpy()).tolist()
+    for held, row in zip(items, played[1].rows, strict=True):
+        assert held[held > 0].tolist() == taken[row][taken[row] > 0].tolist()
+    assert len({name.decode() for asked in seen for name in asked.request_id.numpy()}) == len(seen)
 
 
 def test_gains_are_relative_to_the_blend():

@@ -46,11 +46,11 @@ Policy = Callable[[Asked], Decided]
 
 
 class Step(NamedTuple):
-    """One request of all visitors."""
+    """One request of the visitors who are still there."""
 
     decided: Decided
     outcome: Outcome
-    stayed: tf.Tensor  # [B] float32: 0 for who had left before it
+    rows: np.ndarray  # [B] which visitors they are
 
 
 class Play(NamedTuple):
@@ -77,18 +77,22 @@ def steps(sessions: Sessions, policy: Policy, visitors: Visitors, event: int, se
       One step for each request.
     """
     generator, count = np.random.default_rng([seed, 8]), len(visitors.user)
-    state = sessions.begin(tf.constant(visitors.user))
-    history, time, exclude = History(*map(tf.constant, visitors.history)), visitors.time, tf.constant(visitors.exclude)
+    state, rows = sessions.begin(tf.constant(visitors.user)), np.arange(count)
+    history, exclude = History(*map(tf.constant, visitors.history)), tf.constant(visitors.exclude)
     for number in range(sessions.requests):
-        ids = tf.constant([f"{seed}-{number}-{user}" for user in visitors.user])
-        decided = policy(Asked(history, tf.constant(time), exclude, ids))
+        time = tf.constant(visitors.time[rows] + number * BETWEEN, tf.int64)
+        ids = tf.constant([f"{seed}-{number}-{user}" for user in visitors.user[rows]])
+        decided = policy(Asked(history, time, exclude, ids))
         draws = generator.random((count, 2 * decided.slate.shape[1]), dtype=np.float32)
-        outcome = sessions.in_graph(state, decided.slate, tf.constant(draws))
-        yield Step(decided, outcome, state.stays)
-        history = grow(history, outcome.taken, event, time)
-        state, time = outcome.state, time + BETWEEN
-        if not tf.reduce_any(state.stays > 0):
+        outcome = sessions.in_graph(state, decided.slate, tf.constant(draws[rows]))
+        yield Step(decided, outcome, rows)
+        here = np.flatnonzero(outcome.state.stays.numpy() > 0)
+        if not len(here):
             return
+        grown = grow(history, outcome.taken, event, time)
+        parts = (rows, outcome.state, grown, exclude)
+        rows, state, history, exclude = tf.nest.map_structure(lambda column, here=here: tf.gather(column, here), parts)
+        rows = rows.numpy()
 
 
 @tf.function(reduce_retracing=True)
@@ -116,7 +120,7 @@ def play(
     with tqdm(total=len(visitors.user), desc=label, unit="session", leave=False) as bar:
         for first in range(0, len(visitors.user), batch_size):
             some = tf.nest.map_structure(lambda column, at=first: column[at : at + batch_size], visitors)
-            plays.append(_sum(steps(sessions, policy, some, event, seed)))
+            plays.append(_sum(steps(sessions, policy, some, event, seed), len(some.user)))
             bar.update(len(some.user))
     return tf.nest.map_structure(lambda *columns: np.concatenate(columns), *plays)
 
@@ -170,15 +174,15 @@ def taking_event(dataset: Dataset) -> int:
     return int(common.argmax()) + FIRST_ITEM
 
 
-def _sum(played: Iterator[Step]) -> Play:
-    rewards, requests, changed, parts, slates = [], [], [], [], []
+def _sum(played: Iterator[Step], count: int) -> Play:
+    """Totals of `count` visitors."""
+    totals, slates = Play(*np.zeros((3, count)), Parts(*np.zeros((4, count))), np.zeros(0)), []
     for step in played:
-        slates.append(step.decided.slate.numpy())
-        stayed = step.stayed.numpy()
-        rewards.append(step.outcome.reward.numpy())
-        requests.append(stayed)
-        differs = (step.decided.slate.numpy() != step.decided.first.numpy()).any(axis=1)
-        changed.append(stayed * differs)
-        parts.append(Parts(*(part.numpy() for part in step.outcome.parts)))
-    totals = Parts(*(np.sum(columns, axis=0) for columns in zip(*parts, strict=True)))
-    return Play(*(np.sum(columns, axis=0) for columns in (rewards, requests, changed)), totals, slates[0])
+        slate, outcome = step.decided.slate.numpy(), step.outcome
+        slates.append(slate)
+        totals.reward[step.rows] += outcome.reward.numpy()
+        totals.requests[step.rows] += 1
+        totals.changed[step.rows] += (slate != step.decided.first.numpy()).any(axis=1)
+        for total, part in zip(totals.parts, outcome.parts, strict=True):
+            total[step.rows] += part.numpy()
+    return totals._replace(first=slates[0])
