@@ -110,24 +110,40 @@ def make(config: Config, shared: Config, run: Path) -> Deciding:
 def judge(
     ours: Deciding, theirs: Deciding | None, dataset: Dataset, settings: Evaluate, shared: Config, run: Path
 ) -> dict[str, Any]:
-    """Every figure of one split."""
+    """Every figure of one split.
+
+    Args:
+      ours: the cell's fusion and agent.
+      theirs: those of the reference with the same seed, None where that is the cell itself.
+      dataset: what `prepare` left.
+      settings: cut-offs, resamples and the split.
+      shared: the settings of what all cells share.
+      run: the shared run folder.
+    """
     queries, prefix = getattr(dataset.split, settings.split), "validation." if settings.split == "validation" else ""
-    found: dict[str, Any] = {}
+    key, facts, found = f"ndcg@{settings.k}", evaluation.item_facts(dataset), {}
+
+    def ndcg(top: np.ndarray) -> np.ndarray:
+        return evaluation.judge(top, queries, settings.k, settings.recall_at)[key]
+
+    def mean(values: np.ndarray) -> evaluation.Entry:
+        figure = evaluation.summarise(values, settings.bootstrap, shared.seed)
+        return evaluation.entry(figure.value, figure.n, settings.split, figure.ci95)
+
     for case in CASES:
         posed = pose(dataset, queries, case, settings.split, shared, run)
         top = order(ours, posed, settings.recall_at)
-        figures = evaluation.figures(case, top, dataset, queries, settings, shared.seed)
-        found |= {key: value for key, value in figures.items() if "|" not in key}
+        figures = evaluation.figures(case, top, dataset, queries, settings, shared.seed, facts)
+        found |= {name: value for name, value in figures.items() if "|" not in name}
         others = {"blend": blend_order(posed, settings.recall_at)}
         others |= {} if theirs is None else {REFERENCE: order(theirs, posed, settings.recall_at)}
         for name, other in others.items():
-            found[evaluation.gain_key(f"{name}.ndcg@{settings.k}", case)] = gain(top, other, queries, settings, shared)
+            found[evaluation.gain_key(f"{name}.{key}", case)] = mean(ndcg(top) - ndcg(other))
         for name, without in removed(posed, case):
-            lost = order(ours, without, settings.recall_at)
-            own = evaluation.figures(f"fusion.without_{name}", lost, dataset, queries, settings, shared.seed)
-            found |= {key: value for key, value in own.items() if key.endswith(f".ndcg@{settings.k}")}
-            found[f"fusion.cost_of_{name}.ndcg@{settings.k}"] = gain(top, lost, queries, settings, shared)
-    return {f"{prefix}{key}": value for key, value in found.items()}
+            left = ndcg(order(ours, without, settings.recall_at))
+            found[f"fusion.without_{name}.{key}"] = mean(left)
+            found[f"fusion.cost_of_{name}.{key}"] = mean(ndcg(top) - left)  # query by query
+    return {f"{prefix}{name}": value for name, value in found.items()}
 
 
 def removed(posed: Posed, case: str) -> Iterator[tuple[str, Posed]]:
@@ -136,14 +152,6 @@ def removed(posed: Posed, case: str) -> Iterator[tuple[str, Posed]]:
     for name, (values, present) in posed.modalities.items():
         if (name in ("text", "signals")) == spoken and present.any():
             yield name, posed._replace(modalities={**posed.modalities, name: (values, np.zeros_like(present))})
-
-
-def gain(one: np.ndarray, other: np.ndarray, queries: Queries, settings: Evaluate, shared: Config) -> evaluation.Entry:
-    """The mean of one ranking's NDCG less the other's, query by query, with its paired interval."""
-    ours, theirs = (evaluation.judge(top, queries, settings.k, settings.recall_at) for top in (one, other))
-    key = f"ndcg@{settings.k}"
-    gap = evaluation.summarise(ours[key] - theirs[key], settings.bootstrap, shared.seed)
-    return evaluation.entry(gap.value, gap.n, settings.split, gap.ci95)
 
 
 def order(deciding: Deciding, posed: Posed, width: int, batch_size: int = 512) -> np.ndarray:
