@@ -25,8 +25,8 @@ def test_users_take_as_the_conditional_logit_says():
     after = np.append(0.9 * 2.0 + 1 - 2 * bait, 0.9 * 2.0)
     for slot, reward, interest in zip(slots, brings, after, strict=True):
         taken = (response.taken.numpy() == slot) & stayed
-        np.testing.assert_allclose(response.reward[taken], reward, rtol=1e-5)
-        np.testing.assert_allclose(response.state[taken, 0], interest, rtol=1e-5)
+        np.testing.assert_allclose(response.reward.numpy()[taken], reward, rtol=1e-5)
+        np.testing.assert_allclose(response.state.numpy()[taken, 0], interest, rtol=1e-5)
 
 
 def test_a_slate_of_one_that_is_taken_half_the_time_brings_about_half():

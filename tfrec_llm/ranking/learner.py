@@ -8,7 +8,7 @@ from tf_agents.agents import tf_agent
 from tf_agents.policies import tf_policy
 from tf_agents.specs import bandit_spec_utils as keys
 from tf_agents.specs import tensor_spec
-from tf_agents.trajectories import policy_step, time_step
+from tf_agents.trajectories import TimeStep, policy_step, time_step_spec
 
 from tfrec_llm.ranking.experience import specs
 from tfrec_llm.ranking.network import NEVER, REMAINING, CandidateNetwork
@@ -24,12 +24,12 @@ class RulePolicy(tf_policy.TFPolicy):
       agent: has `scores` and `rule`.
     """
 
-    def __init__(self, steps: time_step.TimeStep, action: tensor_spec.BoundedTensorSpec, agent: tf.Module):
+    def __init__(self, steps: TimeStep, action: tensor_spec.BoundedTensorSpec, agent: tf.Module):
         super().__init__(steps, action)
         self._agent = agent
 
-    def _distribution(self, step: time_step.TimeStep, policy_state: tuple) -> policy_step.PolicyStep:
-        context, features, remaining = _parts(step.observation)
+    def _distribution(self, time_step: TimeStep, policy_state: tuple) -> policy_step.PolicyStep:
+        context, features, remaining = _parts(time_step.observation)
         candidates = Candidates(None, None, features, remaining)
         scores, rule = self._agent.scores(context, candidates), self._agent.rule(context, candidates)
         chances = rule.probabilities(scores, remaining)
@@ -66,7 +66,7 @@ class Learner(tf_agent.TFAgent):
         shape = agent.shape
         steps, action = specs(shape.context_dim, shape.feature_dim, shape.num_candidates)
         remaining = tensor_spec.TensorSpec([shape.num_candidates], tf.bool)
-        steps = time_step.time_step_spec({**steps.observation, REMAINING: remaining})
+        steps = time_step_spec({**steps.observation, REMAINING: remaining})
         policy = RulePolicy(steps, action, agent)
         counter = tf.Variable(0, dtype=tf.int64, trainable=False)
         super().__init__(steps, action, policy, policy, None, train_step_counter=counter)
