@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, Ranking, Train
 from tfrec_llm.ranking import load, train
+from tfrec_llm.ranking.practice import Round
 from tfrec_llm.ranking.stage import Judgement, is_better
 
 AGENT = Component("neural_epsilon_greedy", {"learning_rate": 0.005})
@@ -118,3 +119,23 @@ def test_xla_is_chosen_as_configured_or_measured(logged, monkeypatch):
     assert choose("auto", 20)
     times[True] = 4.0
     assert not choose("auto", 20)
+
+
+def test_practice_after_the_replay_leaves_greedy_answers_and_curves(logged, domain, stage, monkeypatch):
+    rows, context = logged
+    rounds = [Round(0.5, 0.7, {"engagement": 1.0}), Round(0.6, 0.6, {"engagement": 1.0})]
+    asked = []
+
+    def practise(agent, practice, settings, seed, keeps):
+        asked.append((practice, keeps()))
+        yield rounds[0]
+        bias = agent.network.last.bias  # a shift of all candidates alike costs nothing
+        bias.assign(bias + 1.0)
+        asked.append((practice, keeps()))
+        agent.network.last.kernel.assign(-10 * np.sign(agent.network.last.kernel) - 1)
+        asked.append((practice, keeps()))
+        yield rounds[1]
+
+    monkeypatch.setattr("tfrec_llm.ranking.stage.practise", practise)
+    train(CONFIG, domain, rows, context, PRIOR, stage, practice="somebody")
+    assert asked == [("somebody", True), ("somebody", True), ("somebody", False)]
