@@ -57,6 +57,7 @@ def test_practice_teaches_who_likes_what(practice):
     done = list(practise(agent, practice, SETTINGS, 0, lambda: True))
     assert len(done) == 3
     assert done[-1].loss < done[0].loss
+    assert done[0].shares == pytest.approx({"engagement": 1, "diversity": 0, "fairness": 0, "safety": 0})
     assert reward_of(agent, practice) > before + 0.3  # of 3; half of what is shown fits before, nearly all after
     assert float(agent.network.practised) == 1
 

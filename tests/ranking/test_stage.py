@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, Config, Ranking, Train
 from tfrec_llm.ranking import AGENTS, load, train
+from tfrec_llm.ranking.practice import Round
 from tfrec_llm.ranking.stage import Judgement, is_better
 
 AGENT = Component("neural_epsilon_greedy", {"learning_rate": 0.005})
@@ -128,3 +129,23 @@ def test_every_agent_goes_through_the_stage(name, logged, domain, stage):
     metrics = train(config, domain, rows, context, PRIOR, stage)
     assert metrics[f"ranking.replay.{name}.reward"]["value"] >= 0
     assert np.isfinite(scores_of(load(config, stage.folder), logged)).all()
+
+
+def test_practice_after_the_replay_leaves_greedy_answers_and_curves(logged, domain, stage, monkeypatch):
+    rows, context = logged
+    rounds = [Round(0.5, 0.7, {"engagement": 1.0}), Round(0.6, 0.6, {"engagement": 1.0})]
+    asked = []
+
+    def practise(agent, practice, settings, seed, keeps):
+        asked.append((practice, keeps()))
+        yield rounds[0]
+        bias = agent.network.last.bias  # a shift of all candidates alike costs nothing
+        bias.assign(bias + 1.0)
+        asked.append((practice, keeps()))
+        agent.network.last.kernel.assign(-10 * np.sign(agent.network.last.kernel) - 1)
+        asked.append((practice, keeps()))
+        yield rounds[1]
+
+    monkeypatch.setattr("tfrec_llm.ranking.stage.practise", practise)
+    train(CONFIG, domain, rows, context, PRIOR, stage, practice="somebody")
+    assert asked == [("somebody", True), ("somebody", True), ("somebody", False)]

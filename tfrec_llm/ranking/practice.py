@@ -5,7 +5,7 @@ that costs more than `session_tolerance` of the blend's NDCG is undone, and prac
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tfrec_llm.config import Ranking
 from tfrec_llm.ranking.agents import Agent
 from tfrec_llm.ranking.exploration import Draw, fill_slate
+from tfrec_llm.ranking.objectives import Parts, shares
 from tfrec_llm.ranking.simulators.played import Asked, Decided, Policy, Step, Visitors, steps
 from tfrec_llm.ranking.simulators.world import Sessions
 from tfrec_llm.types import Candidates, SlateFeedback
@@ -38,6 +39,7 @@ class Round(NamedTuple):
 
     reward: float  # mean reward of a request
     loss: float  # mean loss of the steps
+    shares: Mapping[str, float]  # of each objective in the reward
 
 
 def practise(
@@ -72,8 +74,12 @@ def practise(
                 variable.assign(value)
             _log.info("ranking: practice ends after %d rounds: another would cost too much of the NDCG", number)
             return
-        reward = np.concatenate([step.outcome.reward.numpy() for step in played])
-        yield Round(float(reward.mean()), float(np.mean(losses)))
+        reward, *parts = (
+            np.concatenate(columns)
+            for columns in zip(*((step.outcome.reward, *step.outcome.parts) for step in played), strict=True)
+        )
+        told = shares(Parts(*parts), practice.sessions.objectives)
+        yield Round(float(reward.mean()), float(np.mean(losses)), told)
 
 
 def learning_policy(agent: Agent, observe: Observe, settings: Ranking) -> Policy:

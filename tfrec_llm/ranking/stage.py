@@ -201,6 +201,8 @@ def _practise(
         with writer.as_default(step=number):
             tf.summary.scalar("practice/reward", done.reward)
             tf.summary.scalar("practice/loss", done.loss)
+            for name, share in done.shares.items():
+                tf.summary.scalar(f"practice/share_of_{name}", share)
         _log.info("ranking: practice round %d: reward of a request %.4f", number, done.reward)
     writer.close()
     return judge(agent, stopping, settings.slate)

@@ -7,6 +7,8 @@ import pytest
 from scipy.special import expit
 
 from tfrec_llm import metrics
+from tfrec_llm.ranking.objectives import item_tables
+from tfrec_llm.ranking.simulators import taking_event
 from tfrec_llm.ranking.simulators.judge import fit_judge
 from tfrec_llm.ranking.simulators.responses import Responses, divide, observed_responses
 from tfrec_llm.ranking.simulators.tables import ResponseTables, calibrate, quality
@@ -86,3 +88,15 @@ def test_where_all_events_are_alike_others_are_drawn(dataset):
 def test_too_few_events_are_refused(dataset):
     with pytest.raises(ValueError, match="at least 20 training events of known items, got 8"):
         observed_responses(dataset, seed=0)
+
+
+def test_nothing_is_read_but_training_events(dataset):
+    many = {n: np.tile(getattr(dataset.interactions, n), 4) for n in ("user", "item", "event")}
+    train = np.tile(dataset.split.train, 4)
+    log = dataclasses.replace(dataset.interactions, **many)
+    whole = dataclasses.replace(dataset, interactions=log, split=dataclasses.replace(dataset.split, train=train))
+    before = (*observed_responses(whole, 3), *item_tables(whole), taking_event(whole))
+    log.item[~train] = log.item[~train][::-1]
+    log.event[~train] = 4
+    for old, new in zip(before, (*observed_responses(whole, 3), *item_tables(whole), taking_event(whole)), strict=True):
+        np.testing.assert_array_equal(old, new)

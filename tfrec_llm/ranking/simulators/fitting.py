@@ -38,7 +38,8 @@ def fit_logits(
             optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
     judge = tf.function(lambda: _log_loss(watched.positive, logits(watched)[0]))
-    generator, best, kept, waited = np.random.default_rng([seed, 6]), np.inf, [], 0
+    generator, best, waited = np.random.default_rng([seed, 6]), np.inf, 0
+    kept = [variable.numpy() for variable in variables]
     for _ in range(PASSES):
         one_pass(tf.constant(generator.permutation(count)[: count // size * size].reshape(-1, size)))
         now = float(judge())
@@ -48,7 +49,7 @@ def fit_logits(
             waited += 1
         if waited >= PATIENCE:
             break
-    for variable, value in zip(variables, kept, strict=False):
+    for variable, value in zip(variables, kept, strict=True):
         variable.assign(value)
 
 

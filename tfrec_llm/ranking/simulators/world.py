@@ -45,7 +45,7 @@ class Sessions:
 
     def __init__(self, tables: ResponseTables, items: ItemTables, domain: Domain, factor: float = 1.0):
         self._tables, self._items = as_tensors(tables), items
-        self._habits, self._objectives, self._factor = domain.session, domain.objectives, factor
+        self._habits, self.objectives, self._factor = domain.session, domain.objectives, factor
         self.requests = domain.session.requests
         self.in_graph = tf.function(self.respond, reduce_retracing=True)
 
@@ -75,14 +75,14 @@ class Sessions:
         attention = tf.ones_like(likely) * tf.pow(self._habits.attention, tf.cast(tf.range(n), tf.float32))
         parts = slate_parts(likely, attention, slate, self._items)
         parts = Parts(*(part * state.stays for part in parts))
-        credits = slot_credits(likely, attention, slate, self._items, self._objectives)
+        credits = slot_credits(likely, attention, slate, self._items, self.objectives)
         goes_on = tf.cast(numbers[:, : n - 1] < self._habits.attention, tf.float32)
         looked = tf.math.cumprod(tf.concat([tf.ones_like(likely[:, :1]), goes_on], axis=1), axis=1)
         looked *= tf.cast(slate != PADDING, tf.float32) * state.stays[:, None]
         liked = looked * tf.cast(numbers[:, n - 1 : 2 * n - 1] < likely, tf.float32)
         taken = tf.where(liked > 0, slate, PADDING)
         after = self._after(state, slate, looked, parts.engagement, numbers[:, 2 * n - 1])
-        return Outcome(weigh(parts, self._objectives), parts, credits * state.stays[:, None], taken, after)
+        return Outcome(weigh(parts, self.objectives), parts, credits * state.stays[:, None], taken, after)
 
     def _after(
         self, state: SessionState, slate: tf.Tensor, looked: tf.Tensor, engagement: tf.Tensor, number: tf.Tensor
