@@ -13,7 +13,7 @@ PY := .venv/bin/python
 ARGUMENTS = --config "$(CONFIG)" --run "$(RUN)" $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train eval export recommend simulate bench tensorboard smoke test test-all lint format clean
+.PHONY: help setup data train eval export recommend serve simulate bench tensorboard smoke test test-all lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -36,6 +36,9 @@ export: setup  ## write the next version of the SavedModel of RUN
 
 recommend: setup  ## ask the export: USER=1 TEXT="funny animation for kids"
 	@$(PY) -m pipelines.recommend $(ARGUMENTS) --user "$$USER_ID" --text "$$TEXT"
+
+serve: setup  ## answer requests over HTTP (SET="serving.port=8500"; documentation at /docs)
+	@$(PY) -m pipelines.serve $(ARGUMENTS)
 
 simulate: setup  ## let the agents learn in small worlds with a known optimum
 	@$(PY) -m pipelines.simulate $(ARGUMENTS)

@@ -240,16 +240,28 @@ def test_huge_numbers_become_the_largest_that_fits(log):
     assert log.read_decisions()[0].context.tolist() == [[65504.0, -65504.0]]
 
 
-def test_a_locked_database_refuses_and_keeps_working_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfrec_llm.feedback.event_log.BUSY_SECONDS", 0.05)
+def test_a_locked_database_refuses_and_keeps_working_afterwards(tmp_path):
     path = tmp_path / "log.db"
-    log = EventLog(sqlite_url(path))
+    log = EventLog(sqlite_url(path), wait=0.05)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(LogUnavailableError, match="locked; nothing was kept"):
         log.add_events([event()])
     holder.execute("ROLLBACK")
     assert log.add_events([event()]) == Kept(1, 0)
+
+
+def test_readers_wait_for_no_writer_and_hold_none_up(tmp_path):
+    path = tmp_path / "log.db"
+    log = EventLog(sqlite_url(path), wait=0.05)
+    log.add_decisions([decision()])
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    assert list(log.known_decisions([decision().decision_id])) == [decision().decision_id]
+    holder.execute("ROLLBACK")
+    with log._reading() as reading:
+        reading.exec_driver_sql("SELECT * FROM decisions").first()
+        assert log.add_events([event()]) == Kept(1, 0)
 
 
 def test_a_full_disk_refuses_and_the_rest_stays(tmp_path):

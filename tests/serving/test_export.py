@@ -14,7 +14,7 @@ from pipelines import stages
 from tests.serving import foreign
 from tfrec_llm import config as configs
 from tfrec_llm import serving
-from tfrec_llm.serving.export import signatures
+from tfrec_llm.serving.saved_model import signatures
 from tfrec_llm.types import History
 
 INPUTS = {

@@ -17,6 +17,7 @@ from tfrec_llm.config.sections import (
     Train,
     load,
 )
+from tfrec_llm.config.serving import Serving
 from tfrec_llm.config.text import Augment, Little, Regularise, Slots
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Ranking",
     "Regularise",
     "Retrieval",
+    "Serving",
     "Simulate",
     "Slots",
     "Text",

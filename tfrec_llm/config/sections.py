@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfrec_llm.config.reader import Component, ConfigError, apply_override, build, setting
+from tfrec_llm.config.serving import Serving
 from tfrec_llm.config.text import Text
 
 
@@ -234,6 +235,7 @@ class Config:
     evaluate: Evaluate = field(default_factory=Evaluate)
     gate: Gate = field(default_factory=Gate)
     export: Export = field(default_factory=Export)
+    serving: Serving = field(default_factory=Serving)
     simulate: Simulate = field(default_factory=Simulate)
 
 

@@ -22,6 +22,7 @@ _PLACES = {
     "load_domain": "domains",
     "names_for": "archives",
     "read_dataset": "storage",
+    "read_names": "storage",
     "read_texts": "labels_file",
     "read_utterances": "labels_file",
     "sequence_batches": "pipeline",

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfrec_llm.data.protocol import check_dataset
 from tfrec_llm.types import (
+    FIRST_ITEM,
     Catalogue,
     Cold,
     Dataset,
@@ -83,6 +84,25 @@ def read_dataset(folder: Path) -> Dataset:
             f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
         ) from error
     return dataset
+
+
+def read_names(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The event types of the domain, and item id -> title: all that a server needs to know of the data.
+
+    Args:
+      folder: that of `write_dataset`.
+
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
+    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
+    try:
+        titles = dict(zip(items["item_ids"][FIRST_ITEM:], items["titles"][FIRST_ITEM:], strict=True))
+        return tuple(facts["domain"]["events"]), titles
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
+        ) from error
 
 
 def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:

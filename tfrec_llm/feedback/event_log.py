@@ -26,6 +26,7 @@ from tfrec_llm.feedback.records import Decisions, Events
 from tfrec_llm.feedback.tables import decisions, events, metadata
 
 BUSY_SECONDS = 5.0  # that a writer waits for another one
+_READING = {"tfrec_llm_reads": True}
 _WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets the next sequence numbers
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
@@ -55,17 +56,19 @@ class EventLog:
 
     Args:
       url: of SQLAlchemy: `sqlite:///path`, `postgresql+psycopg://user:password@host/database`.
+      wait: seconds that a writer waits for another one; of PostgreSQL also those of connecting, 2 at least.
 
     Raises:
       ValueError: another kind of database.
       LogUnavailableError: it cannot be opened.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, wait: float = BUSY_SECONDS):
         try:
             parsed = sql.make_url(url)
         except sql.exc.ArgumentError as error:
             raise ValueError(f"serving.log: expected a database URL such as sqlite:///log.db, got {url!r}.") from error
+        self._wait = wait
         self._kind, self._name = parsed.get_backend_name(), parsed.render_as_string(hide_password=True)
         if self._kind not in _INSERTS:
             raise ValueError(
@@ -73,12 +76,12 @@ class EventLog:
                 "sqlite:///path or postgresql+psycopg://user@host/database."
             )
         if self._kind == "sqlite":
-            self._engine = sql.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+            self._engine = sql.create_engine(parsed, connect_args={"timeout": wait})
             sql.event.listen(self._engine, "connect", _prepare_sqlite)
-            sql.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            sql.event.listen(self._engine, "begin", _begin_sqlite)
         else:
             self._engine = sql.create_engine(
-                parsed, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_SECONDS)}
+                parsed, pool_pre_ping=True, connect_args={"connect_timeout": max(2, int(wait))}
             )
         with _said(self._name):
             metadata.create_all(self._engine)
@@ -190,12 +193,13 @@ class EventLog:
         """A transaction; one writer at a time, so that sequence numbers are seen in their order."""
         with _said(self._name), self._engine.begin() as connection:
             if self._kind == "postgresql":
+                connection.execute(sql.text(f"SET LOCAL lock_timeout = {max(1, int(1000 * self._wait))}"))
                 connection.execute(sql.text("SELECT pg_advisory_xact_lock(:name)"), {"name": _WRITERS})
             yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[sql.Connection]:
-        with _said(self._name), self._engine.connect() as connection:
+        with _said(self._name), self._engine.connect().execution_options(**_READING) as connection:
             yield connection
 
 
@@ -239,6 +243,12 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's BEGIN alone opens a transaction
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sql.Connection) -> None:
+    """A writer takes its place at once, so that it is never refused half-way; a reader takes none."""
+    reads = connection.get_execution_options().items() >= _READING.items()
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _parts(values: list[Any], size: int = _MANY) -> Iterator[list[Any]]:

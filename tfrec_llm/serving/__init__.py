@@ -1,19 +1,28 @@
-"""One tf.Module that answers requests, and its export as a SavedModel that a stock TensorFlow Serving loads."""
+"""One tf.Module that answers requests, its export as a SavedModel, and the application server that asks it.
 
-from tfrec_llm.serving.compose import load_recommender, load_signal_path, load_unblended
-from tfrec_llm.serving.export import export, newest_version
-from tfrec_llm.serving.recommender import Answer, Recommender, Request
-from tfrec_llm.serving.signals import SignalPath, Signals
+Names are loaded when they are first used, so that the application server does not import TensorFlow.
+"""
 
-__all__ = [
-    "Answer",
-    "Recommender",
-    "Request",
-    "SignalPath",
-    "Signals",
-    "export",
-    "load_recommender",
-    "load_signal_path",
-    "load_unblended",
-    "newest_version",
-]
+import importlib
+from typing import Any
+
+_PLACES = {
+    "Answer": "recommender",
+    "Recommender": "recommender",
+    "Request": "recommender",
+    "SignalPath": "signals",
+    "Signals": "signals",
+    "export": "saved_model",
+    "load_recommender": "compose",
+    "load_signal_path": "compose",
+    "load_unblended": "compose",
+    "newest_version": "versions",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Export
 from tfrec_llm.serving.recommender import Recommender, Request
+from tfrec_llm.serving.versions import newest_version
 from tfrec_llm.types import Tensor
 
 MAX_GRAPH_BYTES = 64 * 2**20
@@ -27,13 +28,6 @@ class _Lean(tf.Module):
         self.weights = list(recommender.variables)
         self.tokenizer = recommender.path.text.encoder
         self.items, self.events, self.users = recommender.items, recommender.events, recommender.path.users
-
-
-def newest_version(folder: Path) -> int:
-    """The highest finished version under an export folder, 0 where there is none."""
-    if not folder.exists():
-        return 0
-    return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
 
 
 def export(recommender: Recommender, folder: Path, settings: Export) -> Path:

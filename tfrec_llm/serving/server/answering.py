@@ -1,0 +1,158 @@
+"""The model side of the worker process: rows of plain values -> tokenize, encode, `decide` -> rows of plain values."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (its ops are in the export)
+
+from tfrec_llm import config as configs
+from tfrec_llm import text
+from tfrec_llm.text.encoders.engine import make_engine
+
+log = logging.getLogger(__name__)
+WIDE = {"history": "", "history_event": "", "history_time": 0, "attributes": "", "exclude": ""}
+STRINGS = ("item_ids", "because", "intent", "emotion", "sentiment", "model_version", "candidate_ids")
+NUMBERS = ("scores", "propensities", "intent_probability", "emotion_probability")
+Row = Mapping[str, Any]  # the fields of `asks.Ask`
+
+
+class Answering:
+    """A loaded export and what encodes utterances for it.
+
+    Args:
+      model: the SavedModel.
+      encode: ids [R, L], mask [R, L] -> embeddings [R, D]; None = the export's own `encode_text`.
+      log_candidates: candidates whose features are handed back.
+
+    Attributes:
+      widths: of the inputs that are lists.
+      candidates: K.
+      engine: what encodes utterances.
+    """
+
+    def __init__(self, model: Any, encode: Callable | None, log_candidates: int):
+        self._model, signatures = model, model.signatures
+        self._decide, self._tokenize = signatures["decide"], signatures["tokenize"]
+        self._encode_text, self._log_candidates = signatures["encode_text"], log_candidates
+        spec = self._decide.structured_input_signature[1]
+        self.widths = {name: spec[name].shape[1] for name in WIDE}
+        self._encode, self.engine = encode or self._encode_in_export, getattr(encode, "name", "export")
+        self._dim, self.candidates = self._embed(["warm"]).shape[1], 0
+
+    def __call__(self, rows: Sequence[Row]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Decides a batch.
+
+        Args:
+          rows: [B] asks.
+
+        Returns:
+          Lists by name and the seconds of `encode` and `decide`; and the arrays context, features and embedding.
+        """
+        began = time.perf_counter()
+        spoken = [place for place, row in enumerate(rows) if row["utterance"].strip()]
+        embedding, has_text = np.zeros((len(rows), self._dim), np.float32), np.zeros(len(rows), bool)
+        if spoken:
+            embedding[spoken] = self._embed([rows[place]["utterance"] for place in spoken])
+            has_text[spoken] = True
+        encoded = time.perf_counter()
+        outputs = self._decide(embedding=tf.constant(embedding), has_text=tf.constant(has_text), **self._inputs(rows))
+        heard = {name: outputs[name].numpy() for name in (*STRINGS, *NUMBERS, "context", "features")}
+        self.candidates = heard["candidate_ids"].shape[1]
+        seconds = {"encode": encoded - began, "decide": time.perf_counter() - encoded}
+        arrays = {
+            "context": heard["context"].astype(np.float32),
+            "features": heard["features"][:, : self._log_candidates].astype(np.float32),
+            "embedding": embedding,
+        }
+        lists = {name: _decoded(heard[name].tolist()) for name in STRINGS} | {
+            name: heard[name].tolist() for name in NUMBERS
+        }
+        return {"rows": lists, "has_text": has_text.tolist(), "seconds": seconds}, arrays
+
+    def _inputs(self, rows: Sequence[Row]) -> dict[str, tf.Tensor]:
+        wide = {name: _padded([row[name] for row in rows], self.widths[name], empty) for name, empty in WIDE.items()}
+        return {name: tf.constant(values) for name, values in wide.items()} | {
+            "request_id": tf.constant([row["request_id"] for row in rows]),
+            "user_id": tf.constant([row["user_id"] for row in rows]),
+            "request_time": tf.constant([row["request_time"] for row in rows], tf.int64),
+            "k": tf.constant([row["k"] for row in rows], tf.int32),
+        }
+
+    def _embed(self, utterances: Sequence[str]) -> np.ndarray:
+        tokens = self._tokenize(utterance=tf.constant(list(utterances)))
+        return self._encode(tokens["ids"].numpy(), tokens["mask"].numpy())
+
+    def _encode_in_export(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return self._encode_text(ids=tf.constant(ids), mask=tf.constant(mask))["embedding"].numpy()
+
+
+class RequestEncoder(tf.Module):
+    """A text model as the encoder that an engine takes: utterances with their price bounds.
+
+    Args:
+      model: a `text.TextModel`.
+    """
+
+    def __init__(self, model: text.TextModel):
+        super().__init__(name="request_encoder")
+        self._model, self.bert = model, getattr(model.encoder, "bert", None)
+
+    def encode(self, ids: tf.Tensor, mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """ids, mask [B, L] -> [B, D or D + 2] float32, as of `encode_request`."""
+        return tf.cast(self._model.encode_request(ids, mask), tf.float32)
+
+
+def load(folder: Path, run: Path, engine: str, threads: int, log_candidates: int) -> Answering:
+    """An export, ready to answer: one row without and one with an utterance have been asked.
+
+    Args:
+      folder: the version's folder.
+      run: the run folder, whose encoder the engine takes.
+      engine: `export`, or a name of `text.encoders.engine`; where the run's encoder cannot be had, the export encodes.
+      threads: of the engine.
+      log_candidates: candidates whose features are handed back.
+
+    Raises:
+      ValueError: no SavedModel of ours.
+    """
+    try:
+        model = tf.saved_model.load(str(folder))
+        answering = Answering(model, _fast(run, engine, threads), log_candidates)
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        raise ValueError(f"{folder}: expected an export of `make export`, got: {error}.") from error
+    blank = {"user_id": "", "request_time": 0, "k": 10, **{name: [] for name in WIDE}}
+    for utterance in ("", "warm"):
+        answering([{**blank, "request_id": "warm", "utterance": utterance}])
+    return answering
+
+
+def _fast(run: Path, engine: str, threads: int) -> Callable | None:
+    """The run's encoder in an engine, None where the export is to encode."""
+    if engine == "export":
+        return None
+    try:
+        config = configs.load(run / "config.toml")
+        made = make_engine(RequestEncoder(text.load(config, run / "text")), engine, threads=threads, one_by_one=True)
+    except (ValueError, OSError) as error:
+        log.warning("the run's encoder cannot be loaded (%s): the export encodes utterances.", error)
+        return None
+    log.info("utterances are encoded by %s", made.name)
+    return made
+
+
+def _padded(rows: Sequence[Sequence[Any]], width: int, empty: Any) -> np.ndarray:
+    """[B, width]: the last that fit, padded on the right."""
+    padded = np.full((len(rows), width), empty, np.int64 if empty == 0 else object)
+    for place, values in enumerate(rows):
+        kept = values[-width:]
+        padded[place, : len(kept)] = kept
+    return padded
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else [_decoded(v) for v in value]

@@ -1,0 +1,154 @@
+"""The model behind the server: requests that arrive together are decided together, and a dead worker is replaced."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfrec_llm.config import Serving
+from tfrec_llm.serving.server import process
+from tfrec_llm.serving.server.asks import AnswerError, Ask, Decided, Facts, ModelUnavailableError
+from tfrec_llm.serving.server.measures import Measures
+
+log = logging.getLogger(__name__)
+PATIENCE = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before the next try, by failed starts in a row
+
+
+@dataclass
+class _Waiting:
+    ask: Ask
+    answer: asyncio.Future
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Model:
+    """Asks one worker at a time.
+
+    Args:
+      order: what a worker is told to load; see `process.start`.
+      settings: `[serving]`.
+      measures: counts and times.
+    """
+
+    def __init__(self, order: Mapping[str, Any], settings: Serving, measures: Measures):
+        self._order, self._settings, self._measures = order, settings, measures
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._worker: process.Worker | None = None
+        self._task: asyncio.Task | None = None
+        self.facts: Facts | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is there to answer."""
+        return self._worker is not None
+
+    async def start(self) -> None:
+        """Starts the first worker and whatever keeps one there.
+
+        Raises:
+          ValueError: it cannot load the model.
+        """
+        self._take(await process.start(self._order))
+        self._task = asyncio.create_task(self._keep())
+
+    async def decide(self, ask: Ask) -> Decided:
+        """One decision.
+
+        Raises:
+          AnswerError: the model failed on this request.
+          ModelUnavailableError: there is no worker, it died over this request, or too many wait for it.
+        """
+        if self._worker is None:
+            raise ModelUnavailableError("the model is being loaded; ask again in a moment")
+        if self._queue.qsize() >= self._settings.max_waiting:
+            raise ModelUnavailableError("too many requests wait for the model; ask again in a moment")
+        waiting = _Waiting(ask, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(waiting)
+        return await waiting.answer
+
+    async def close(self) -> None:
+        """Ends the worker; what waits for it is refused."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._drop()
+
+    def _take(self, worker: process.Worker) -> None:
+        self._worker, self.facts = worker, worker.facts
+        log.info("model version %s is served by process %d", worker.facts.version, worker.pid)
+
+    async def _drop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.end()
+        while not self._queue.empty():
+            _fail(self._queue.get_nowait(), ModelUnavailableError("the model died; it is being started again"))
+
+    async def _keep(self) -> None:
+        """Serves with one worker after the other."""
+        failures = 0
+        while True:
+            if self._worker is not None:
+                failures = 0
+                await self._serve(self._worker)
+                await self._drop()
+                self._measures.worker_deaths.inc()
+                log.warning("the model worker died; another one is started")
+            await asyncio.sleep(PATIENCE[min(failures, len(PATIENCE) - 1)])
+            try:
+                self._take(await process.start(self._order))
+            except (ValueError, OSError) as error:
+                failures += 1
+                log.error("%s", error)
+
+    async def _serve(self, worker: process.Worker) -> None:
+        """Batch after batch, until the worker is dead."""
+        died = asyncio.create_task(worker.died())
+        try:
+            while True:
+                first = asyncio.create_task(self._queue.get())
+                await asyncio.wait((first, died), return_when=asyncio.FIRST_COMPLETED)
+                if not first.done():
+                    first.cancel()
+                    return
+                batch = await self._gather(first.result())
+                if batch and not await self._answer(worker, batch):
+                    return
+        finally:
+            died.cancel()
+
+    async def _gather(self, first: _Waiting) -> list[_Waiting]:
+        """The rows of the next batch; those that nobody waits for any more are left out."""
+        if self._settings.batch_wait_ms and self._queue.qsize() < self._settings.max_batch - 1:
+            await asyncio.sleep(self._settings.batch_wait_ms / 1000)
+        batch = [first]
+        while len(batch) < self._settings.max_batch and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        return [waiting for waiting in batch if not waiting.answer.done()]
+
+    async def _answer(self, worker: process.Worker, batch: list[_Waiting]) -> bool:
+        """Decides a batch; False where the worker is dead. A batch that fails is tried row by row."""
+        began = time.perf_counter()
+        try:
+            decided, seconds = await worker.decide([waiting.ask for waiting in batch])
+        except AnswerError as error:
+            if len(batch) == 1:
+                _fail(batch[0], error)
+                return True
+            return all([await self._answer(worker, [waiting]) for waiting in batch])
+        except ModelUnavailableError as error:
+            for waiting in batch:
+                _fail(waiting, error)
+            return False
+        self._measures.decided(decided, seconds, [began - waiting.since for waiting in batch])
+        for waiting, answer in zip(batch, decided, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+        return True
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(error)

@@ -1,0 +1,182 @@
+"""The event log as the server writes it: one thread, and what arrives together is one transaction.
+
+A log that is locked or gone costs a request `serving.log_wait_ms` at most: decisions are then answered without an id,
+and events are refused.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfrec_llm.config import Serving
+from tfrec_llm.feedback import DecisionRow, EventLog, EventRow, Kept, LogUnavailableError
+from tfrec_llm.serving.server.measures import Measures
+
+log = logging.getLogger(__name__)
+MOST = 2000  # rows that wait for the log
+DAY = 86_400
+
+
+@dataclass
+class _Job:
+    work: Callable[[EventLog], Any]
+    done: asyncio.Future
+    decision: DecisionRow | None = None
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Recorder:
+    """Keeps decisions and events.
+
+    Args:
+      url: of the database.
+      settings: `[serving]`.
+      measures: counts and times.
+
+    Raises:
+      ValueError: no database URL that the event log knows.
+    """
+
+    def __init__(self, url: str, settings: Serving, measures: Measures):
+        self._url, self._settings, self._measures = url, settings, measures
+        self._wait = settings.log_wait_ms / 1000
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue(MOST)
+        self._thread = ThreadPoolExecutor(1, "event-log")
+        self._log: EventLog | None = None
+        self._stuck_since = 0.0  # when the thread began what it is doing
+        self._tasks: list[asyncio.Task] = []
+        try:
+            self._open()
+        except LogUnavailableError as error:
+            log.warning("%s", error)
+
+    async def start(self) -> None:
+        """Begins to write."""
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._retain())]
+
+    async def close(self) -> None:
+        """Ends when what it is writing is written."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread.shutdown(wait=True)
+        if self._log is not None:
+            self._log.close()
+
+    async def decision(self, row: DecisionRow) -> bool:
+        """Keeps a decision; False where the log is not available."""
+        began = time.perf_counter()
+        try:
+            await self._ask(lambda kept: kept.add_decisions([row]), row)
+        except (LogUnavailableError, ValueError) as error:
+            self._measures.unlogged.inc()
+            if isinstance(error, ValueError):
+                log.error("a decision could not be logged: %s", type(error).__name__)
+            return False
+        finally:
+            self._measures.part_seconds.labels("log").observe(time.perf_counter() - began)
+        return True
+
+    async def slates(self, decision_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Decision id -> what it showed.
+
+        Raises:
+          LogUnavailableError: the log cannot be read.
+        """
+        return await self._ask(lambda kept: kept.known_decisions(decision_ids))
+
+    async def events(self, rows: Sequence[EventRow]) -> Kept:
+        """Keeps events; returns when they are on disk.
+
+        Raises:
+          LogUnavailableError: nothing was kept, or it took too long to know.
+          ValueError: a row that could not be counted.
+        """
+        return await self._ask(lambda kept: kept.add_events(rows))
+
+    async def available(self) -> bool:
+        """Whether the log can be read now."""
+        try:
+            await self._ask(lambda kept: kept.known_decisions(["?"]))
+        except LogUnavailableError:
+            return False
+        return True
+
+    async def _ask(self, work: Callable[[EventLog], Any], decision: DecisionRow | None = None) -> Any:
+        if self._stuck_since and time.perf_counter() - self._stuck_since > 2 * self._wait:
+            raise LogUnavailableError("the event log is busy; send the same again in a moment")
+        job = _Job(work, asyncio.get_running_loop().create_future(), decision)
+        try:
+            self._jobs.put_nowait(job)
+            return await asyncio.wait_for(job.done, 2 * self._wait)
+        except (asyncio.QueueFull, TimeoutError) as error:
+            raise LogUnavailableError("the event log is busy; send the same again in a moment") from error
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            jobs = [await self._jobs.get()]
+            while not self._jobs.empty():
+                jobs.append(self._jobs.get_nowait())
+            wanted = [job for job in jobs if not job.done.done()]
+            self._stuck_since = time.perf_counter()
+            results = await loop.run_in_executor(self._thread, self._work, wanted)
+            self._stuck_since = 0.0
+            for job, (result, error) in zip(wanted, results, strict=True):
+                self._settle(job, result, error)
+
+    def _settle(self, job: _Job, result: Any, error: Exception | None) -> None:
+        if isinstance(error, LogUnavailableError):
+            self._measures.log_errors.inc()
+        if job.done.done():
+            return
+        if error is None:
+            job.done.set_result(result)
+        else:
+            job.done.set_exception(error)
+
+    def _work(self, jobs: Sequence[_Job]) -> list[tuple[Any, Exception | None]]:
+        """In the log's thread: all decisions in one transaction, then the rest one by one, in order."""
+        try:
+            kept = self._open()
+            together = [job.decision for job in jobs if job.decision is not None]
+            if len(together) > 1 and self._all(kept, together):
+                return [(True, None) if job.decision is not None else _tried(job, kept) for job in jobs]
+        except Exception as error:  # every job gets it as its own
+            return [(None, error)] * len(jobs)
+        return [_tried(job, kept) for job in jobs]
+
+    def _all(self, kept: EventLog, rows: Sequence[DecisionRow]) -> bool:
+        """Keeps decisions together; False where one of them is refused and each must be tried alone."""
+        try:
+            kept.add_decisions(rows)
+        except ValueError:
+            return False
+        return True
+
+    def _open(self) -> EventLog:
+        if self._log is None:
+            self._log = EventLog(self._url, self._wait)
+        return self._log
+
+    async def _retain(self) -> None:
+        """Once an hour, deletes what is older than `serving.retention_days`."""
+        while self._settings.retention_days:
+            before = int(time.time()) - DAY * self._settings.retention_days
+            try:
+                gone = await self._ask(lambda kept, before=before: kept.forget_before(before))
+                log.info("retention: %d decisions and %d events deleted", *gone)
+            except LogUnavailableError as error:
+                log.warning("retention: %s", error)
+            await asyncio.sleep(3600)
+
+
+def _tried(job: _Job, kept: EventLog) -> tuple[Any, Exception | None]:
+    try:
+        return job.work(kept), None
+    except Exception as error:  # the job's own
+        return None, error
