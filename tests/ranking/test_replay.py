@@ -45,6 +45,12 @@ def test_slate_quality_by_hand():
     np.testing.assert_allclose(gained, [1.0, 0.4, 0.0])
 
 
+def test_what_is_not_allowed_loses_to_any_score():
+    scores, allowed = tf.constant([[0.0, -5.0, -3.0]]), tf.constant([[False, True, True]])
+    ndcg, gained = slate_quality(scores, allowed, tf.constant([[1.0, 0.2, 0.4]]), 1)
+    np.testing.assert_allclose([ndcg[0], gained[0]], [1.0, 0.4])
+
+
 def test_replay_learns_the_taste_that_the_blend_is_blind_to(logged):
     rows = tensors(logged)
     agent = build(rows)

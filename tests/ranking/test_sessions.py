@@ -28,7 +28,8 @@ def test_every_session_world_keeps_the_contract(name):
     assert situation.expected.shape == (50, world.num_actions)
     for one, other in zip(situation, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    response = world.respond(state, situation, tf.zeros([50], tf.int32), tf.constant([3, 4]))
+    shown = tf.zeros([50], tf.int32) if world.slate == 1 else tf.tile(tf.range(world.slate)[None], [50, 1])
+    response = world.respond(state, situation, shown, tf.constant([3, 4]))
     assert response.state.shape == state.shape
     assert response.reward.shape == response.ended.shape == (50,)
     assert 0 < world.optimum < 1
