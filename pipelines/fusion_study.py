@@ -20,6 +20,7 @@ from tfrec_llm.config import Component, Config, Evaluate, Ranking, to_table
 from tfrec_llm.config import Fusion as FusionSection
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.serving import rows as logged
+from tfrec_llm.training import files
 from tfrec_llm.training.fingerprint import fingerprint
 from tfrec_llm.types import Candidates, Dataset, Modalities, Queries, Rows
 
@@ -74,10 +75,16 @@ def study(config: Config) -> dict[str, Any]:
         ours = make(config, shared, run)
         plain = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, layer=Component(REFERENCE)))
         theirs = make(plain, shared, run) if config.fusion.layer.name != REFERENCE else None
+        metrics |= files.read_json(folder_of(config, run) / "context" / "metrics.json")
         for split in SPLITS:
             metrics |= judge(ours, theirs, dataset, dataclasses.replace(shared.evaluate, split=split), shared, run)
     protocol = {**dataset.protocol, "seeds": [config.seed]}
     return {"metrics": metrics | evaluation.usage_entries("fusion_study", used), "protocol": protocol, "run": {}}
+
+
+def folder_of(config: Config, run: Path) -> Path:
+    """Where a cell's own stages lie."""
+    return run / "cells" / f"{config.fusion.layer.name}-{fingerprint(to_table(config))[:12]}"
 
 
 def make(config: Config, shared: Config, run: Path) -> Deciding:
@@ -88,7 +95,7 @@ def make(config: Config, shared: Config, run: Path) -> Deciding:
       shared: the settings of what all cells share.
       run: the shared run folder.
     """
-    own = run / "cells" / f"{config.fusion.layer.name}-{fingerprint(to_table(config))[:12]}"
+    own = folder_of(config, run)
     mark = training.stage_fingerprint(run, "fusion/rows")
     inputs = {"seed": config.seed, "train": to_table(config.train), "rows": mark, "fusion": to_table(config.fusion)}
 

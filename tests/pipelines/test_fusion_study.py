@@ -39,6 +39,7 @@ def test_cells_share_all_but_fusion_and_ranker_and_are_judged_without_each_modal
         assert metrics[f"{prefix}gain.system.over.concatenation.ndcg@10"]["ci95"]
     assert metrics["system.ndcg@10"]["split"] == "test"
     assert metrics["validation.system.ndcg@10"]["split"] == "validation"
+    assert metrics["fusion.context.log_likelihood"]["value"] < 0
     (run,) = tmp_path.iterdir()
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.npz")}
     plain = fusion_study.study(with_fusion(config, "concatenation", 2))["metrics"]
