@@ -162,9 +162,14 @@ class EventLog:
         """Deletes all rows of a user, given by `user_key`. What a model has learnt from them stays in its weights."""
         return self._forget(decisions.c.user_key == key)
 
-    def forget_before(self, time: int) -> Forgotten:
-        """Deletes decisions made before a time in seconds, and their events."""
-        return self._forget(decisions.c.time < time)
+    def forget_before(self, time: int, most: int | None = None) -> Forgotten:
+        """Deletes decisions made before a time in seconds, and their events.
+
+        Args:
+          time: seconds.
+          most: so many decisions at once, the oldest first, so that writers wait for a moment only; None = all.
+        """
+        return self._forget(decisions.c.time < time, most)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -178,11 +183,12 @@ class EventLog:
             new = sum(len(connection.execute(insert.values(part)).all()) for part in _parts(rows, _ROWS))
         return Kept(new, len(rows) - new)
 
-    def _forget(self, condition: sql.ColumnElement[bool]) -> Forgotten:
-        theirs = sql.select(decisions.c.decision_id).where(condition)
+    def _forget(self, condition: sql.ColumnElement[bool], most: int | None = None) -> Forgotten:
+        theirs = sql.select(decisions.c.decision_id).where(condition).order_by(decisions.c.sequence).limit(most)
         with self._writing() as connection:
             gone = connection.execute(sql.delete(events).where(events.c.decision_id.in_(theirs))).rowcount
-            made = connection.execute(sql.delete(decisions).where(condition)).rowcount
+            gone_too = decisions.c.decision_id.in_(theirs)
+            made = connection.execute(sql.delete(decisions).where(gone_too)).rowcount
         if self._kind == "sqlite":  # the write-ahead log still holds what was written
             with _said(self._name), closing(self._engine.raw_connection()) as connection:
                 connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -26,7 +26,7 @@ class RecommendForm(BaseModel):
     request_time: Seconds | None = Field(None, description="seconds since 1970, 0 = unknown; default: now")
     attributes: Annotated[list[Word], FailFast()] = Field([], description="of the user, in the order of the domain")
     exclude: Annotated[list[Word], FailFast()] = Field([], description="item ids that must not be shown")
-    k: int = Field(10, description="items wanted")
+    k: int = Field(10, ge=-_LATEST, lt=_LATEST, description="items wanted; 1 to serving.max_k")
     request_id: Word | None = Field(
         None, description='keys exploration: equal ids get equal answers, "" = none; default: drawn'
     )

@@ -106,18 +106,23 @@ class Model:
     async def _serve(self, worker: process.Worker) -> None:
         """Batch after batch, until the worker is dead."""
         died = asyncio.create_task(worker.died())
+        first = asyncio.create_task(self._queue.get())
+        batch: list[_Waiting] = []
         try:
             while True:
-                first = asyncio.create_task(self._queue.get())
                 await asyncio.wait((first, died), return_when=asyncio.FIRST_COMPLETED)
                 if not first.done():
-                    first.cancel()
                     return
                 batch = await self._gather(first.result())
                 if batch and not await self._answer(worker, batch):
                     return
+                first = asyncio.create_task(self._queue.get())
         finally:
             died.cancel()
+            left = [first.result()] if first.done() else []
+            first.cancel()
+            for waiting in (*batch, *left):
+                _fail(waiting, ModelUnavailableError("the model is gone; ask again in a moment"))
 
     async def _gather(self, first: _Waiting) -> list[_Waiting]:
         """The rows of the next batch; those that nobody waits for any more are left out."""

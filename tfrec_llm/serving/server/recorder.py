@@ -18,7 +18,8 @@ from tfrec_llm.serving.server.measures import Measures
 
 log = logging.getLogger(__name__)
 MOST = 2000  # rows that wait for the log
-DAY = 86_400
+SLICE = 100  # decisions that retention deletes at once
+PAUSE, HOUR, DAY = 0.1, 3_600, 86_400  # seconds
 
 
 @dataclass
@@ -164,15 +165,17 @@ class Recorder:
         return self._log
 
     async def _retain(self) -> None:
-        """Once an hour, deletes what is older than `serving.retention_days`."""
+        """Once an hour, deletes what is older than `serving.retention_days`, a little at a time."""
         while self._settings.retention_days:
             before = int(time.time()) - DAY * self._settings.retention_days
-            try:
-                gone = await self._ask(lambda kept, before=before: kept.forget_before(before))
-                log.info("retention: %d decisions and %d events deleted", *gone)
-            except LogUnavailableError as error:
-                log.warning("retention: %s", error)
-            await asyncio.sleep(3600)
+            gone = 1
+            while gone:
+                try:
+                    gone, _ = await asyncio.to_thread(lambda before=before: self._open().forget_before(before, SLICE))
+                except LogUnavailableError as error:
+                    log.warning("retention: %s", error)
+                await asyncio.sleep(PAUSE)
+            await asyncio.sleep(HOUR)
 
 
 def _tried(job: _Job, kept: EventLog) -> tuple[Any, Exception | None]:

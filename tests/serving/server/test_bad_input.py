@@ -1,0 +1,94 @@
+"""What nobody should send: each is one JSON error, soon, and the server goes on."""
+
+import json
+import time
+
+import pytest
+
+
+def raw(**change):
+    return json.dumps({"user_id": "ann", **change}).encode()
+
+
+BAD = {
+    "no JSON": (b"{", 422),
+    "nothing": (b"", 422),
+    "invalid UTF-8": (b'{"user_id": "\xff\xfe"}', 400),
+    "half a surrogate": (b'{"user_id": "\\ud800"}', 422),
+    "half a surrogate said": (b'{"user_id": "ann", "utterance": "\\ud83d"}', 422),
+    "deep": (b"[" * 100_000, 400),
+    "a list": (b"[]", 422),
+    "no user": (b"{}", 422),
+    "an empty user": (raw(user_id=""), 422),
+    "a number for a user": (raw(user_id=5), 422),
+    "a null byte": (raw(user_id="a\0"), 422),
+    "a null byte said": (raw(utterance="a\0"), 422),
+    "a long user": (raw(user_id="x" * 256), 422),
+    "an unknown field": (raw(surprise=1), 422),
+    "k is 0": (raw(k=0), 422),
+    "k is negative": (raw(k=-1), 422),
+    "k is huge": (raw(k=10**9), 422),
+    "k is beyond all integers": (raw(k=10**400), 422),
+    "k is a fraction": (raw(k=1.5), 422),
+    "k is a text": (raw(k="10"), 422),
+    "k is true": (raw(k=True), 422),
+    "k is NaN": (b'{"user_id": "ann", "k": NaN}', 422),
+    "a time before all": (raw(request_time=-1), 422),
+    "a long text": (raw(utterance="x" * 2_001), 422),
+    "a long history": (raw(history=[["i1", "", 0]] * 10_000), 422),
+    "a wrong history": (raw(history=[["i1", ""]] * 10_000), 422),
+    "a history of texts": (raw(history="i1"), 422),
+    "a history with NaN": (b'{"user_id": "ann", "history": [["i1", "", NaN]]}', 422),
+    "many attributes": (raw(attributes=["a"] * 9), 422),
+    "many excluded": (raw(exclude=["a"] * 51), 422),
+    "10 MB": (raw(utterance="x" * 10_000_000), 413),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_is_one_error_soon(client, name):
+    body, status = BAD[name]
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        answer = client.post("/recommend", content=body, headers={"content-type": "application/json"})
+        taken.append(time.perf_counter() - began)
+        assert answer.status_code == status
+        assert list(answer.json()) == ["error"]
+        assert len(answer.json()["error"]) < 300
+    assert min(taken) < 0.05
+    assert client.app.state.parts.model.asked == []
+
+
+def test_a_body_without_a_length_is_counted_as_it_comes(client):
+    def parts():
+        yield from [b"x" * 100_000] * 20
+
+    assert client.post("/recommend", content=parts()).status_code == 413
+
+
+def test_sql_in_ids_is_an_id_like_any_other(client, log):
+    decision = client.post("/recommend", json={"user_id": "'; DROP TABLE decisions; --"}).json()["decision_id"]
+    assert list(log.known_decisions([decision])) == [decision]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("get", "/nowhere", 404), ("get", "/recommend", 405)])
+def test_strange_routes_are_json_too(client, method, path, status):
+    answer = client.request(method, path)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+
+
+def test_keys(make_client):
+    client = make_client(api_keys=("first", "second"))
+    assert client.get("/healthz").status_code == 200
+    for headers in ({}, {"X-API-Key": "third"}, {"X-API-Key": ""}, {"Authorization": "Bearer firs"}):
+        for path in ("/recommend", "/metrics", "/docs"):
+            answer = client.get(path, headers=headers)
+            assert (answer.status_code, list(answer.json())) == (401, ["error"])
+    for headers in ({"X-API-Key": "second"}, {"Authorization": "Bearer first"}):
+        assert client.get("/metrics", headers=headers).status_code == 200
+
+
+def test_the_documentation_names_every_route(client):
+    assert client.get("/docs").status_code == 200
+    assert {"/recommend", "/feedback", "/healthz", "/metrics"} < set(client.get("/openapi.json").json()["paths"])

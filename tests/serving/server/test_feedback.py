@@ -1,0 +1,65 @@
+"""/feedback: all events or none, each once, and only what can be learnt from."""
+
+import json
+import time
+
+import pytest
+
+
+@pytest.fixture
+def event(client):
+    decision = client.post("/recommend", json={"user_id": "ann", "k": 2}).json()["decision_id"]
+    return {"event_id": "e1", "decision_id": decision, "item_id": "i2", "event": "click"}
+
+
+def test_one_event_and_many_and_the_same_again(client, event, log):
+    assert client.post("/feedback", json=event).json() == {"new": 1, "known": 0}
+    more = [event, {**event, "event_id": "e2", "event": "reward", "value": 0.25, "time": 1_000}]
+    assert client.post("/feedback", json=more).json() == {"new": 1, "known": 1}
+    kept = log.read_events()
+    assert kept.event_id.tolist() == ["e1", "e2"]
+    assert (kept.value.tolist(), kept.time.tolist()[1]) == ([1.0, 0.25], 1_000)
+    assert abs(kept.time[0] - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"decision_id": "0" * 32}, 404, "decision_id: expected one that /recommend gave"),
+        ({"decision_id": "' OR 1=1 --"}, 404, "decision_id: expected one that /recommend gave"),
+        ({"decision_id": "\0"}, 422, "decision_id"),
+        ({"item_id": "i3"}, 422, "item_id: expected an item that the decision showed"),
+        ({"item_id": "i1'; DROP TABLE events; --"}, 422, "item_id: expected an item that the decision showed"),
+        ({"event": "teleport"}, 422, "event: expected one of click, buy, reward"),
+        ({"time": int(time.time()) + 3_600}, 422, "in the future"),
+        ({"time": -1}, 422, "time"),
+        ({"time": 2**60}, 422, "time"),
+        ({"value": "1"}, 422, "value"),
+        ({"value": float("nan")}, 422, "value"),
+        ({"value": float("inf")}, 422, "value"),
+        ({"event_id": ""}, 422, "event_id"),
+        ({"event_id": "x" * 256}, 422, "event_id"),
+        ({"event_id": 7}, 422, "event_id"),
+        ({"surprise": 1}, 422, "surprise"),
+    ],
+)
+def test_a_bad_event_keeps_the_good_one_before_it_out(client, event, log, change, status, message):
+    bad = {**event, "event_id": "bad", **change}
+    text = json.dumps([event, bad])
+    answer = client.post("/feedback", content=text, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert message in answer.json()["error"]
+    assert log.read_events().event_id.tolist() == []
+    assert client.post("/feedback", json=event).json() == {"new": 1, "known": 0}
+
+
+def test_a_clock_that_is_a_little_ahead_is_believed(client, event):
+    assert client.post("/feedback", json={**event, "time": int(time.time()) + 30}).status_code == 200
+
+
+def test_nothing_and_too_much_are_refused(make_client):
+    client = make_client(max_events=2)
+    event = {"event_id": "e", "decision_id": "d", "item_id": "i", "event": "click"}
+    for body in ([], "x", 3, None, [event] * 3):
+        answer = client.post("/feedback", json=body)
+        assert (answer.status_code, list(answer.json())) == (422, ["error"])

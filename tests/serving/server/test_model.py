@@ -1,0 +1,138 @@
+"""The model behind the server: who is decided together, and what happens when a worker dies."""
+
+import asyncio
+from typing import ClassVar
+
+import pytest
+
+from tests.serving.server.conftest import decided
+from tfrec_llm.config import Serving
+from tfrec_llm.serving.server import process
+from tfrec_llm.serving.server.asks import AnswerError, Ask, Facts, ModelUnavailableError
+from tfrec_llm.serving.server.measures import Measures
+from tfrec_llm.serving.server.model import Model
+
+
+class FakeWorker:
+    """Answers every batch after a moment; "die" kills it, "fail" fails its batch."""
+
+    started: ClassVar[list] = []
+
+    def __init__(self):
+        self.batches, self.pid, self._end = [], len(FakeWorker.started) + 1, asyncio.Event()
+        self.facts = Facts(str(self.pid), "fused", 50, 8, 50, 40, "export")
+        FakeWorker.started.append(self)
+
+    async def died(self):
+        await self._end.wait()
+
+    async def end(self):
+        self._end.set()
+
+    async def decide(self, asks):
+        self.batches.append([ask.user_id for ask in asks])
+        await asyncio.sleep(0.01)
+        if any(ask.utterance == "die" for ask in asks):
+            self._end.set()
+            raise ModelUnavailableError("the model died")
+        if any(ask.utterance == "fail" for ask in asks):
+            raise AnswerError("the model failed")
+        return [decided(ask) for ask in asks], {"encode": 0.0, "decide": 0.01}
+
+
+def run(monkeypatch, scenario, **settings):
+    """Runs a scenario with a model whose workers are fakes."""
+    monkeypatch.setattr(FakeWorker, "started", [])
+
+    async def start(order):
+        await asyncio.sleep(0)
+        return FakeWorker()
+
+    async def all_of_it():
+        monkeypatch.setattr(process, "start", start)
+        model = Model({}, Serving(**settings), Measures())
+        await model.start()
+        try:
+            return await asyncio.wait_for(scenario(model), 10)
+        finally:
+            await model.close()
+
+    return asyncio.run(all_of_it())
+
+
+def ask(user, utterance=""):
+    return Ask(user_id=user, utterance=utterance, k=1)
+
+
+def test_what_waits_while_the_worker_is_busy_is_decided_together(monkeypatch):
+    async def scenario(model):
+        await asyncio.gather(*(model.decide(ask(str(i))) for i in range(6)))
+
+    run(monkeypatch, scenario, max_batch=4)
+    sizes = [len(batch) for batch in FakeWorker.started[0].batches]
+    assert sum(sizes) == 6
+    assert max(sizes) == 4
+
+
+def test_a_row_that_nobody_waits_for_is_not_decided(monkeypatch):
+    async def scenario(model):
+        first = asyncio.create_task(model.decide(ask("first")))
+        await asyncio.sleep(0.005)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await model.decide(ask("impatient"))
+        await first
+        await model.decide(ask("last"))
+
+    run(monkeypatch, scenario)
+    assert FakeWorker.started[0].batches == [["first"], ["last"]]
+
+
+def test_one_bad_row_does_not_spoil_its_batch(monkeypatch):
+    async def scenario(model):
+        asks = [ask("a"), ask("b", "fail"), ask("c")]
+        return await asyncio.gather(*(model.decide(one) for one in asks), return_exceptions=True)
+
+    answers = run(monkeypatch, scenario)
+    assert [type(answer).__name__ for answer in answers] == ["Decided", "AnswerError", "Decided"]
+
+
+def test_a_dead_worker_is_replaced_and_the_rest_is_answered(monkeypatch):
+    async def scenario(model):
+        with pytest.raises(ModelUnavailableError):
+            await model.decide(ask("a", "die"))
+        while not model.ready:
+            await asyncio.sleep(0.001)
+        return await model.decide(ask("b")), model.facts.version
+
+    answer, version = run(monkeypatch, scenario)
+    assert (answer.item_ids, version) == (["i1"], "2")
+
+
+def test_a_worker_that_dies_unasked_is_noticed(monkeypatch):
+    async def scenario(model):
+        await FakeWorker.started[0].end()
+        while len(FakeWorker.started) < 2 or not model.ready:
+            await asyncio.sleep(0.001)
+        return await model.decide(ask("b"))
+
+    assert run(monkeypatch, scenario).item_ids == ["i1"]
+
+
+def test_too_many_who_wait_are_refused(monkeypatch):
+    async def scenario(model):
+        return await asyncio.gather(*(model.decide(ask(str(i))) for i in range(9)), return_exceptions=True)
+
+    answers = run(monkeypatch, scenario, max_waiting=5)
+    assert [type(answer).__name__ for answer in answers] == ["Decided"] * 5 + ["ModelUnavailableError"] * 4
+
+
+def test_closing_refuses_those_who_wait(monkeypatch):
+    async def scenario(model):
+        waiting = [asyncio.create_task(model.decide(ask(str(i)))) for i in range(3)]
+        await asyncio.sleep(0.002)
+        await model.close()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
+
+    answers = run(monkeypatch, scenario, max_batch=1)
+    assert {type(answer).__name__ for answer in answers} == {"ModelUnavailableError"}

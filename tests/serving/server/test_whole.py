@@ -1,0 +1,209 @@
+"""The whole server as `make serve` starts it, on the export of a real run: worker process, HTTP, event log."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec_llm import config as configs
+from tfrec_llm import data, text
+from tfrec_llm.feedback import EventLog, sqlite_url, user_key
+from tfrec_llm.serving.server.answering import Answering, RequestEncoder
+from tfrec_llm.text.encoders.engine import TensorFlowEngine
+
+ROOT = Path(__file__).parents[3]
+SECRET = "a secret of the tests"
+START_SECONDS = 240
+
+
+class Server:
+    """A started server: its address, its log, its database."""
+
+    def __init__(self, process, said, database):
+        self.process, self._said, self.database = process, said, database
+        self.url = self._wait_for(r"serving on (http://\S+)")
+
+    def said(self):
+        """All that it has printed."""
+        return self._said.read_text("utf-8", "replace")
+
+    def worker(self):
+        """The process number of the newest worker."""
+        return int(re.findall(r"served by process (\d+)", self.said())[-1])
+
+    def _wait_for(self, pattern):
+        for _ in range(10 * START_SECONDS):
+            if found := re.search(pattern, self.said()):
+                return found[1]
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.1)
+        raise AssertionError(self.said())
+
+
+@pytest.fixture(scope="module")
+def server(smoke_run, tmp_path_factory):
+    place = tmp_path_factory.mktemp("server")
+    settings = ["port=0", f"log={sqlite_url(place / 'log.db')}", "engine=export", "threads=1", "timeout_ms=20000.0"]
+    settings += ["log_wait_ms=1000.0"]
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run), "--set"]
+    environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
+    with (place / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            command + [f"serving.{setting}" for setting in settings],
+            cwd=ROOT,
+            env=environment,
+            stderr=said,
+            stdout=said,
+        )
+    try:
+        yield Server(process, place / "said.txt", place / "log.db")
+    finally:
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=60) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def items(smoke_run):
+    return list(data.read_names(smoke_run / "data")[1])
+
+
+def requests(items):
+    """Requests of all kinds, each with an id that keys its exploration."""
+    texts = ("", "something funny", "手机", "play a sad film from the 1990s")
+    return [
+        {
+            "user_id": f"user {i}",
+            "request_id": f"r{i}",
+            "request_time": 1_000_600_000,
+            "utterance": texts[i % 4],
+            "history": [[item, "rated_5", 10**9 + n] for n, item in enumerate(items[i : i + i % 7])],
+            "k": 1 + i % 10,
+        }
+        for i in range(24)
+    ]
+
+
+def test_requests_at_once_get_the_answers_of_requests_alone(client, items):
+    asked = requests(items)
+    alone = [client.post("/recommend", json=one).json() for one in asked]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda one: client.post("/recommend", json=one).json(), asked))
+    for one, left, right in zip(asked, alone, together, strict=True):
+        assert [item["id"] for item in left["items"]] == [item["id"] for item in right["items"]]
+        assert len(left["items"]) == one["k"]
+        for name in ("score", "propensity"):
+            values = [[item[name] for item in answer["items"]] for answer in (left, right)]
+            np.testing.assert_allclose(*values, atol=1e-4)
+        assert (left["intent"] is None) == (one["utterance"] == "")
+    assert 'batch_size_bucket{le="1.0"}' in client.get("/metrics").text
+
+
+def test_the_answer_is_that_of_the_signature(client, items):
+    one = {**requests(items)[5], "k": 4}
+    ours = client.post("/recommend", json=one).json()
+    history, events, times = (list(column) for column in zip(*one["history"], strict=True))
+    row = {
+        "request_id": one["request_id"], "user_id": one["user_id"], "utterance": one["utterance"], "history": history,
+        "history_event": events, "history_time": times, "request_time": one["request_time"], "attributes": [],
+        "exclude": [], "k": 4,
+    }  # fmt: skip
+    theirs = client.post("/v1/models/recommender:predict", json={"instances": [row]}).json()["predictions"][0]
+    assert theirs["item_ids"] == [item["id"] for item in ours["items"]]
+    assert theirs["intent"] == ours["intent"]["label"]
+    np.testing.assert_allclose(theirs["propensities"], [item["propensity"] for item in ours["items"]], atol=1e-5)
+
+
+def test_a_decision_and_its_feedback_are_in_the_log(server, client, items):
+    one = {**requests(items)[6], "utterance": "a comedy"}
+    answer = client.post("/recommend", json=one).json()
+    event = {
+        "event_id": "e",
+        "decision_id": answer["decision_id"],
+        "item_id": answer["items"][0]["id"],
+        "event": "like",
+    }
+    assert client.post("/feedback", json=event).json() == {"new": 1, "known": 0}
+    assert client.post("/feedback", json=[event]).json() == {"new": 0, "known": 1}
+    log = EventLog(sqlite_url(server.database))
+    kept, _ = log.read_decisions([answer["decision_id"]])
+    assert kept.item_ids.tolist() == [[item["id"] for item in answer["items"]]]
+    np.testing.assert_allclose(kept.propensities[0], [item["propensity"] for item in answer["items"]], rtol=1e-6)
+    assert np.abs(kept.features).sum() > 0
+    assert log.forget_user(user_key(SECRET.encode(), one["user_id"])).decisions >= 1
+    log.close()
+
+
+def test_a_worker_that_is_killed_under_requests_is_replaced(server, client, items):
+    asked, before = requests(items), server.worker()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(client.post, "/recommend", json=asked[i % 24]) for i in range(80)]
+        next(iter(answers)).result()
+        os.kill(before, signal.SIGKILL)
+        statuses = {answer.result().status_code for answer in answers}
+    assert statuses <= {200, 503}
+    assert 200 in statuses
+    for _ in range(10 * START_SECONDS):
+        if client.get("/healthz").status_code == 200 and server.worker() != before:
+            break
+        time.sleep(0.1)
+    assert client.post("/recommend", json=asked[1]).status_code == 200
+    assert "tfrec_llm_worker_deaths_total 1.0" in client.get("/metrics").text
+
+
+def test_the_server_process_has_no_tensorflow(server):
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "libtensorflow" not in maps
+    assert "libtensorflow" in Path(f"/proc/{server.worker()}/maps").read_text()
+
+
+def test_the_modules_of_the_server_import_no_tensorflow():
+    source = "import sys, json, pipelines.serve; print(json.dumps([m for m in sys.modules if 'tensorflow' in m]))"
+    ended = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(ended.stdout) == []
+
+
+def test_what_it_prints_holds_neither_texts_nor_ids(server, client):
+    client.post("/recommend", json={"user_id": "Zebulon", "utterance": "Zanzibar"})
+    assert not [word for word in ("Zebulon", "Zanzibar", "user 1", "手机") if word in server.said()]
+
+
+def test_the_fast_engine_encodes_as_the_export(smoke_run):
+    model = tf.saved_model.load(str(smoke_run / "export" / "1"))
+    language = text.load(configs.load(smoke_run / "config.toml"), smoke_run / "text")
+    fast = Answering(model, TensorFlowEngine(RequestEncoder(language), tf.float32), 5)
+    slow = Answering(model, None, 5)
+    said = ["something funny", "手机", "under 20 euros"]
+    np.testing.assert_allclose(fast._embed(said), slow._embed(said), atol=1e-5)
+
+
+def test_a_run_without_an_export_is_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "expected an export, found none; run `make train`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_one_sentence(server, smoke_run, tmp_path):
+    port = server.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run)]
+    command += ["--set", f"serving.port={port}", f"serving.log={sqlite_url(tmp_path / 'log.db')}"]
+    environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, "to be free" in ended.stderr) == (2, True)
