@@ -18,9 +18,9 @@ from pipelines.benches.driver import driver_loop
 from pipelines.benches.rounds import Rate, Settings, paired
 from tfrec_llm.config import Component
 from tfrec_llm.ranking import build_agent, simulate_agent
-from tfrec_llm.ranking.environments import LinearSettings, LinearWorld
-from tfrec_llm.ranking.shape import AgentShape
-from tfrec_llm.ranking.simulation import play_function
+from tfrec_llm.ranking.agents.shape import AgentShape
+from tfrec_llm.ranking.worlds.environments import LinearSettings, LinearWorld
+from tfrec_llm.ranking.worlds.simulation import play_function
 from tfrec_llm.training.strategy import available_cores
 
 WORLD = LinearSettings(context_dim=8, feature_dim=36, num_actions=20)

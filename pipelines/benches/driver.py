@@ -15,7 +15,7 @@ from tf_agents.drivers.dynamic_step_driver import DynamicStepDriver
 from tf_agents.environments.tf_py_environment import TFPyEnvironment
 
 from pipelines.benches.rounds import Rate
-from tfrec_llm.ranking.environments import LinearSettings
+from tfrec_llm.ranking.worlds.environments import LinearSettings
 
 TOWERS = ((40, 30), (30, 40), (40, 20))  # of its example: for users, for items, for both
 

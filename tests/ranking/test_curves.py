@@ -70,7 +70,7 @@ def test_the_stage_writes_its_curves(logged, domain, stage):
     rows, context = logged
     ranking = Ranking(agent=Component("neural_epsilon_greedy"), epochs=2, batch_size=64, slate=3, explore_top=6)
     parts = {"engagement": 0.75 * rows.reward, "safety": -0.25 * rows.reward}
-    train(Config(train=Train(xla="off"), ranking=ranking), domain, rows, context, 2, stage, parts)
+    train(Config(train=Train(xla="off"), ranking=ranking), domain, rows, context, 2, stage, parts=parts)
     found = read_back(stage.logs)
     names = {"reward", "exploration", "propensity", "slate_diversity", "reward_share/engagement", "reward_share/safety"}
     assert set(found) >= {f"explored/{name}" for name in names} | {"stopping/regret", "stopping/reward", "replay/loss"}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrec_llm.config import Component
 from tfrec_llm.evaluation import policies
 from tfrec_llm.ranking import AGENTS, build_agent, fill_slate, logged_probabilities
-from tfrec_llm.ranking.shape import AgentShape
+from tfrec_llm.ranking.agents.shape import AgentShape
 from tfrec_llm.types import Candidates, SlateFeedback
 
 R, K, C, F, N = 3000, 8, 3, 4, 3

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component, Ranking
 from tfrec_llm.ranking import build_agent
+from tfrec_llm.ranking.agents.shape import AgentShape
 from tfrec_llm.ranking.objectives import ItemTables
 from tfrec_llm.ranking.practice import Practice, learning_policy, practise
-from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.ranking.simulators import ResponseTables, Sessions, Visitors, play
 from tfrec_llm.types import Candidates, History, Objectives, SessionHabits
 

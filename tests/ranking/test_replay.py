@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from tfrec_llm.config import Component
 from tfrec_llm.ranking import AGENTS, build_agent
+from tfrec_llm.ranking.agents.shape import AgentShape
 from tfrec_llm.ranking.exploration import Draw
 from tfrec_llm.ranking.replay import Logged, Showing, passes, replay_function, slate_feedback, slate_quality, taken
-from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.types import Candidates
 
 SHOWING = Showing(slate=3, floor=0.3, explore_top=6, batch_size=64)

@@ -7,8 +7,8 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "AGENTS": "agents",
-    "build_agent": "agents",
+    "AGENTS": "agents.registry",
+    "build_agent": "agents.registry",
     "fill_slate": "exploration",
     "uniforms": "exploration",
     "event_values": "rewards",
@@ -16,10 +16,10 @@ _HOMES = {
     "check_rewards": "rewards",
     "train": "stage",
     "load": "stage",
-    "WORLDS": "environments",
-    "SESSION_WORLDS": "simulation",
-    "simulate": "simulation",
-    "simulate_agent": "simulation",
+    "WORLDS": "worlds.environments",
+    "SESSION_WORLDS": "worlds.simulation",
+    "simulate": "worlds.simulation",
+    "simulate_agent": "worlds.simulation",
     "slate_feedback": "replay",
     "logged_probabilities": "logged",
 }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.ranking.agents import Agent
+from tfrec_llm.ranking.agents.registry import Agent
 from tfrec_llm.ranking.exploration import Draw, fill_slate
 from tfrec_llm.types import Candidates
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.ranking.agents import Agent
+from tfrec_llm.ranking.agents.registry import Agent
 from tfrec_llm.ranking.exploration import slot_probabilities
 from tfrec_llm.types import Candidates, SlateFeedback
 

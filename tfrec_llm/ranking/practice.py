@@ -13,7 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrec_llm.config import Ranking
-from tfrec_llm.ranking.agents import Agent
+from tfrec_llm.ranking.agents.registry import Agent
 from tfrec_llm.ranking.exploration import Draw, fill_slate
 from tfrec_llm.ranking.objectives import Parts, shares
 from tfrec_llm.ranking.simulators.played import Asked, Decided, Policy, Step, Visitors, steps

@@ -18,11 +18,11 @@ from tqdm import tqdm
 from tfrec_llm.config import Config
 from tfrec_llm.evaluation import entry
 from tfrec_llm.ranking import curves
-from tfrec_llm.ranking.agents import Agent, build_agent
+from tfrec_llm.ranking.agents.registry import Agent, build_agent
+from tfrec_llm.ranking.agents.shape import AgentShape
 from tfrec_llm.ranking.practice import Practice, practise
 from tfrec_llm.ranking.replay import Logged, Pass, Showing, passes, slate_quality
 from tfrec_llm.ranking.rewards import check_rewards, event_values
-from tfrec_llm.ranking.shape import AgentShape
 from tfrec_llm.ranking.xla import choose_xla
 from tfrec_llm.training import Stage, files, load_weights, save_weights, write_projector
 from tfrec_llm.types import Domain, Rows

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import config
-from tfrec_llm.ranking.agents import Agent
+from tfrec_llm.ranking.agents.registry import Agent
 from tfrec_llm.ranking.replay import Logged, Showing, replay_function
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pytest
 from pipelines.benches import agents, driver, server
 from pipelines.benches.rounds import Settings
 from tfrec_llm.config import Config
-from tfrec_llm.ranking.environments import LinearSettings, LinearWorld
+from tfrec_llm.ranking.worlds.environments import LinearSettings, LinearWorld
 
 FORM = {"ours", "peer", "ratio", "ratio_min", "ratio_max", "unit", "rounds", "setup"}
 SETTINGS = Settings(Config(), 2, (), 4)
