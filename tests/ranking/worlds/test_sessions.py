@@ -62,6 +62,8 @@ def test_the_known_values_are_those_of_the_policies():
     greedy = world.value_of(greedy=True)
     assert greedy < 0.6 * world.optimum
 
+    bandit = agent_for(world, "neural_epsilon_greedy", epsilon=0.0)
+
     class Myopic:
         """The world's own expected reward as score."""
 
@@ -71,7 +73,7 @@ def test_the_known_values_are_those_of_the_policies():
             return candidates.features[..., 0]
 
         def rule(self, context, candidates):
-            return agent_for(world, "neural_epsilon_greedy", epsilon=0.0).rule(context, candidates)
+            return bandit.rule(context, candidates)
 
     state, fresh, means = world.begin(2000), tf.ones([2000], tf.bool), []
     for number in range(16):
