@@ -93,7 +93,8 @@ def _keys(pattern: str, cells: Kept) -> list[str]:
 
 def _mean(kept: Sequence[Mapping], key: str) -> str:
     values = [cell["metrics"][_own(cell, key)]["value"] for cell in kept if _own(cell, key) in cell["metrics"]]
-    return _shown(values, "{:.4f}" if not key.startswith("seconds") else "{:.0f}") if values else ""
+    whole = key.startswith("seconds") or max(map(abs, values), default=0) >= 100  # rates, counts
+    return _shown(values, "{:,.0f}" if whole else "{:.4f}") if values else ""
 
 
 def _gain(kept: Sequence[Mapping], other: Sequence[Mapping], key: str) -> str:
