@@ -1,6 +1,5 @@
 """How the server says no: one status, one JSON object {"error": "..."}; never what a user said or who it was."""
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,8 +9,6 @@ from starlette.exceptions import HTTPException
 
 from tfrec_llm.feedback import LogUnavailableError
 from tfrec_llm.serving.server.asks import AnswerError, ModelUnavailableError
-
-log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
