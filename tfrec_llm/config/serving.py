@@ -24,7 +24,7 @@ class Serving:
     max_k: int = setting(100, "items that a request may ask for", low=1)
     max_history: int = setting(1000, "history items that a request may send; the newest that fit are used", low=1)
     max_utterance: int = setting(2000, "characters of an utterance", low=1)
-    max_events: int = setting(1000, "events in one feedback request", low=1)
+    max_events: int = setting(500, "events in one feedback request", low=1)
     max_body: int = setting(1_000_000, "bytes of a request", low=1000)
     threads: int = setting(0, "threads of the model; 0 = number of cores", low=0)
     engine: str = setting(

@@ -65,7 +65,7 @@ def make_client(tmp_path):
     opened = []
 
     def make(**settings):
-        made, measures = Serving(**{"timeout_ms": 200.0, **settings}), Measures()
+        made, measures = Serving(**{"timeout_ms": 10_000.0, "log_wait_ms": 1_000.0, **settings}), Measures()
         recorder = Recorder(made.log or sqlite_url(tmp_path / "log.db"), made, measures)
         events, titles = ("click", "buy", "reward"), {"i1": "One", "i2": ""}
         parts = Parts(made, Stub(), recorder, measures, b"0123456789abcdef", events, titles)

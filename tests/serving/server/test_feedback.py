@@ -63,3 +63,12 @@ def test_nothing_and_too_much_are_refused(make_client):
     for body in ([], "x", 3, None, [event] * 3):
         answer = client.post("/feedback", json=body)
         assert (answer.status_code, list(answer.json())) == (422, ["error"])
+
+
+def test_many_events_wait_for_the_disk_longer_than_a_decision_would(make_client, log):
+    decision = make_client().post("/recommend", json={"user_id": "ann", "k": 1}).json()["decision_id"]
+    client = make_client(log_wait_ms=1.0)
+    event = {"decision_id": decision, "item_id": "i1", "event": "click"}
+    many = [{**event, "event_id": str(i)} for i in range(500)]
+    assert client.post("/feedback", json=many).json() == {"new": 500, "known": 0}
+    assert len(log.read_events().event_id) == 500

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,3 +208,13 @@ def test_a_port_that_is_taken_is_one_sentence(server, smoke_run, tmp_path):
     environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert (ended.returncode, "to be free" in ended.stderr) == (2, True)
+
+
+def test_an_export_that_was_changed_is_refused_before_it_is_opened(smoke_run, tmp_path):
+    shutil.copytree(smoke_run, tmp_path / "run")
+    graph = tmp_path / "run" / "export" / "1" / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(tmp_path / "run")]
+    command += ["--set", "serving.port=0"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "expected saved_model.pb as the manifest says" in ended.stderr) == (2, True)

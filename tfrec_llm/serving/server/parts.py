@@ -1,6 +1,5 @@
 """What the routes share: settings, model, event log, names, measures."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from tfrec_llm.serving.server.model import Model
 from tfrec_llm.serving.server.recorder import Recorder
 from tfrec_llm.serving.server.secret import read_secret
 from tfrec_llm.serving.versions import newest_version
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The event log as the server writes it: one thread, and what arrives together is one transaction.
 
-A log that is locked or gone costs a request `serving.log_wait_ms` at most: decisions are then answered without an id,
-and events are refused.
+A log that is locked costs a request `serving.log_wait_ms`, and one that hangs costs a decision twice that: decisions
+are then answered without an id. Events are refused when it is locked or gone, and wait for their turn otherwise.
 """
 
 import asyncio
@@ -88,16 +88,16 @@ class Recorder:
         Raises:
           LogUnavailableError: the log cannot be read.
         """
-        return await self._ask(lambda kept: kept.known_decisions(decision_ids))
+        return await self._ask(lambda kept: kept.known_decisions(decision_ids), patient=True)
 
     async def events(self, rows: Sequence[EventRow]) -> Kept:
         """Keeps events; returns when they are on disk.
 
         Raises:
-          LogUnavailableError: nothing was kept, or it took too long to know.
+          LogUnavailableError: nothing was kept, or it took longer than `serving.timeout_ms` to know.
           ValueError: a row that could not be counted.
         """
-        return await self._ask(lambda kept: kept.add_events(rows))
+        return await self._ask(lambda kept: kept.add_events(rows), patient=True)
 
     async def available(self) -> bool:
         """Whether the log can be read now."""
@@ -107,13 +107,17 @@ class Recorder:
             return False
         return True
 
-    async def _ask(self, work: Callable[[EventLog], Any], decision: DecisionRow | None = None) -> Any:
-        if self._stuck_since and time.perf_counter() - self._stuck_since > 2 * self._wait:
+    async def _ask(
+        self, work: Callable[[EventLog], Any], decision: DecisionRow | None = None, patient: bool = False
+    ) -> Any:
+        """What `work` returns in the log's thread; the patient wait for those before them."""
+        most = self._settings.timeout_ms / 1000 if patient else 2 * self._wait
+        if self._stuck_since and time.perf_counter() - self._stuck_since > most:
             raise LogUnavailableError("the event log is busy; send the same again in a moment")
         job = _Job(work, asyncio.get_running_loop().create_future(), decision)
         try:
             self._jobs.put_nowait(job)
-            return await asyncio.wait_for(job.done, 2 * self._wait)
+            return await asyncio.wait_for(job.done, most)
         except (asyncio.QueueFull, TimeoutError) as error:
             raise LogUnavailableError("the event log is busy; send the same again in a moment") from error
 

@@ -1,6 +1,5 @@
 """How the server says no: one status, one JSON object {"error": "..."}; never what a user said or who it was."""
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,8 +9,6 @@ from starlette.exceptions import HTTPException
 
 from tfrec_llm.feedback import LogUnavailableError
 from tfrec_llm.serving.server.asks import AnswerError, ModelUnavailableError
-
-log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
@@ -51,7 +48,7 @@ def status_of(error: Exception) -> tuple[int, str]:
     if isinstance(error, TimeoutError):
         return 504, "expected an answer within serving.timeout_ms, got none; ask again."
     if isinstance(error, LogUnavailableError):
-        return 503, "the event log is not available: nothing was kept; send the same again."
+        return 503, "the event log is not available; send the same again: what was kept counts once."
     if isinstance(error, ModelUnavailableError):
         return 503, f"{error}."
     return 500, "the server failed on this request."

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from tfrec_llm import training
 from tfrec_llm.config import Train
+from tfrec_llm.serving.manifest import check_manifest
 from tfrec_llm.serving.server import wire
 from tfrec_llm.serving.server.answering import Answering, load
 from tfrec_llm.serving.server.asks import Facts
@@ -40,6 +41,7 @@ def main() -> None:
 def _prepare(order: dict[str, Any]) -> tuple[Answering, Facts]:
     training.set_threads(Train(threads=order["threads"]))
     folder, run = Path(order["model"]), Path(order["run"])
+    check_manifest(folder)
     answering = load(folder, run, order["engine"], order["threads"], order["log_candidates"])
     try:
         fusion = training.stage_fingerprint(run, "fusion/context")
