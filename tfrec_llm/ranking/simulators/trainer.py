@@ -57,7 +57,9 @@ def fit_trainer(
         return logit, L2 * (tf.reduce_mean(tf.square(u)) + tf.reduce_mean(tf.square(v)) + tf.reduce_mean(bias**2))
 
     logits(Responses(*(tf.constant(column[:1]) for column in parts.fit)))  # builds the towers
-    fit_logits(logits, [named, *towers[0].trainable_variables, *towers[1].trainable_variables], parts, RATE, seed)
+    aside = parts.calibrate._replace(observed=np.zeros_like(parts.calibrate.observed))  # its rows are in no sum
+    fitted = [named, *towers[0].trainable_variables, *towers[1].trainable_variables]
+    fit_logits(logits, fitted, parts._replace(calibrate=aside), RATE, seed)
     u, v = towers[0](_means(*sums)).numpy(), towers[1](inputs).numpy()
     found = ResponseTables(u[:, 1:], u[:, 0], v[:, 1:], v[:, 0] + named.numpy())
     return calibrate(found, parts.calibrate)
