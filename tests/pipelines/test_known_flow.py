@@ -78,24 +78,29 @@ def test_from_the_files_to_the_export(shop, tmp_path, monkeypatch):
 
 
 def _check_export(run):
-    serve = tf.saved_model.load(str(run / "export" / "1")).signatures["serving_default"]
+    signatures = tf.saved_model.load(str(run / "export" / "1")).signatures
+    serve, decide = signatures["serving_default"], signatures["decide"]
+    dim = np.load(run / "text" / "item_vectors.npz")["text"].shape[1]
     dataset = stages.load_dataset(run)
     seen = [str(item) for item in dataset.catalogue.item_ids[2:5]]
 
-    def scores(*attributes):
+    def context(*attributes):
         padded = lambda values, width: tf.constant([[*values, *[""] * (width - len(values))]])  # noqa: E731
-        answer = serve(
-            request_id=tf.constant([""]), user_id=tf.constant([""]), utterance=tf.constant([""]),
-            history=padded(seen, 50), history_event=padded([], 50), history_time=tf.zeros([1, 50], tf.int64),
-            request_time=tf.zeros([1], tf.int64), attributes=padded(attributes, 8), exclude=padded([], 50),
-            k=tf.constant([5]),
-        )  # fmt: skip
+        asked = {
+            "request_id": tf.constant([""]), "user_id": tf.constant([""]), "history": padded(seen, 50),
+            "history_event": padded([], 50), "history_time": tf.zeros([1, 50], tf.int64),
+            "request_time": tf.zeros([1], tf.int64), "attributes": padded(attributes, 8), "exclude": padded([], 50),
+            "k": tf.constant([5]),
+        }  # fmt: skip
+        answer = serve(utterance=tf.constant([""]), **asked)
+        decided = decide(embedding=tf.zeros([1, dim]), has_text=tf.constant([False]), **asked)
         assert np.isfinite(answer["scores"]).all()
-        return answer["scores"].numpy()
+        np.testing.assert_allclose(answer["scores"], decided["scores"], rtol=1e-5)
+        return decided["context"].numpy()
 
-    assert np.abs(scores("F", "18-24") - scores("M", "25-34")).max() > 1e-6
-    np.testing.assert_array_equal(scores(), scores("", ""))
-    scores("X", "99")  # strangers get an answer
+    assert np.abs(context("F", "18-24") - context("M", "25-34")).max() > 1e-6
+    np.testing.assert_array_equal(context(), context("", ""))
+    context("X", "99")  # strangers get an answer
 
 
 def test_attributes_without_users_are_refused_before_anything_is_made(shop, tmp_path):
