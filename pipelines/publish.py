@@ -97,7 +97,7 @@ def section(name: str, cell: Mapping[str, Any]) -> str:
         "",
         *_lists_table(metrics, run.get("diversity_by", "")),
     ]
-    return "\n".join([*lines, *_text_table(metrics), "", _costs(metrics), "", ""])
+    return "\n".join([*lines, *_sessions(metrics), *_text_table(metrics), "", _costs(metrics), "", ""])
 
 
 def _rows(metrics: Mapping[str, Mapping], metric: str) -> list[str]:
@@ -136,6 +136,23 @@ def _lists_table(metrics: Mapping[str, Mapping], diversity_by: str) -> list[str]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     by = f"; diversity by the items' {diversity_by}" if diversity_by else ""
     return [*lines, "", f"Novelty in bits, popularity_share of the head fifth of the items{by}.", ""]
+
+
+def _sessions(metrics: Mapping[str, Mapping]) -> list[str]:
+    """What judged sessions brought; nothing where none were judged."""
+    gains = [f"ranking.session.gain|drift_{factor}" for factor in (0, 1, 2)]
+    if not all(key in metrics for key in gains):
+        return []
+    form = "{:+.1f} % [{:.1f}, {:.1f}]"
+    at = [form.format(*(100 * value for value in (metrics[key]["value"], *metrics[key]["ci95"]))) for key in gains]
+    changed, users = metrics["ranking.session.changed_share"]["value"], metrics[gains[1]]["n"]
+    judge = metrics["ranking.simulator.judge.auc"]["value"]
+    return [
+        f"Judged sessions of {users:,} users, the policy with its exploration against the blend's order: reward "
+        f"{at[1]}; {at[0]} without drift, boredom and leaving, {at[2]} with twice as much of them. It changes "
+        f"{100 * changed:.0f} % of the lists. AUC of the judge {judge:.3f} on held-out training events.",
+        "",
+    ]
 
 
 def _text_table(metrics: Mapping[str, Mapping]) -> list[str]:

@@ -98,6 +98,9 @@ def test_tables_of_a_run_say_whether_the_system_is_better_and_what_it_shows():
         "gain.system.over.baseline.sasrec.ndcg@10": entry(-0.01, 9, "test", (-0.05, 0.03)),
         "system.novelty@10": entry(9.5, 9, "test", (9.0, 10.0)),
         "system.gini@10": entry(0.8, 9, "test"),
+        **{f"ranking.session.gain|drift_{i}": entry(0.1 * i, 7, "test", (0.05, 0.25)) for i in range(3)},
+        "ranking.session.changed_share": entry(0.5, 7, "test"),
+        "ranking.simulator.judge.auc": entry(0.75, 99, "train"),
         "seconds.evaluate": entry(3, 1, "train", over="seeds"),
         "seconds.baseline.ease": entry(3, 1, "train", over="seeds"),
         "peak_memory_gb.evaluate": entry(1, 1, "train", over="seeds"),
@@ -115,6 +118,9 @@ def test_tables_of_a_run_say_whether_the_system_is_better_and_what_it_shows():
     assert "| system | 9.500 |  |  |  | 0.800 |" in lines
     assert "diversity by the items' text" in text
     assert "Seconds: evaluate 3;" in text
+    assert "sessions of 7 users" in text
+    assert "reward +10.0 % [5.0, 25.0]; +0.0 %" in text
+    assert "changes 50 % of the lists" in text
 
 
 @pytest.mark.parametrize("name", ["ties", "ties_baselines"])
