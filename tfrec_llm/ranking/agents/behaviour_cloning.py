@@ -17,8 +17,8 @@ from tfrec_llm.config import setting
 from tfrec_llm.ranking.agents.experience import decisions, specs
 from tfrec_llm.ranking.agents.network import NEVER, REMAINING, CandidateNetwork
 from tfrec_llm.ranking.agents.shape import AgentShape
-from tfrec_llm.ranking.exploration import Boltzmann, Rule
-from tfrec_llm.types import Candidates, SlateFeedback
+from tfrec_llm.ranking.agents.softmax_agent import SoftmaxAgent
+from tfrec_llm.types import SlateFeedback
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ChoiceNetwork(CandidateNetwork):
         return logits, network_state
 
 
-class BehaviourCloning(tf.Module):
+class BehaviourCloning(SoftmaxAgent):
     """Shows items as often as the log did in like situations.
 
     Args:
@@ -57,22 +57,9 @@ class BehaviourCloning(tf.Module):
     from_logs = True
 
     def __init__(self, settings: BehaviourCloningSettings, shape: AgentShape):
-        super().__init__(name="behaviour_cloning")
-        self.shape, self._rule = shape, Boltzmann(settings.temperature)
-        self.network = ChoiceNetwork(shape, settings.hidden)
-        self.network.create_variables()
+        super().__init__("behaviour_cloning", shape, ChoiceNetwork(shape, settings.hidden), settings.temperature)
         learner = self._learner(settings)
         self._learn = lambda experience, weights: learner.train(experience, weights).loss  # kept out of exports
-
-    @tf.autograph.experimental.do_not_convert
-    def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
-        """[B, C] and [B, K] candidates -> [B, K] logits of being shown."""
-        return self.network.logits(context, candidates.features)
-
-    def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
-        """A softmax of the logits."""
-        del context, candidates
-        return self._rule
 
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:

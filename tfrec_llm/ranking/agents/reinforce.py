@@ -17,8 +17,8 @@ from tfrec_llm.ranking.agents.experience import by_slot, decisions, slates_of
 from tfrec_llm.ranking.agents.learner import Learner
 from tfrec_llm.ranking.agents.policy_network import LEAST, Observation, PolicyNetwork, mean_of, of_actions
 from tfrec_llm.ranking.agents.shape import AgentShape
-from tfrec_llm.ranking.exploration import Boltzmann, Rule
-from tfrec_llm.types import Candidates, SlateFeedback
+from tfrec_llm.ranking.agents.softmax_agent import SoftmaxAgent
+from tfrec_llm.types import SlateFeedback
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Returned(NamedTuple):
     returns: tf.Tensor  # [M]
 
 
-class Reinforce(tf.Module):
+class Reinforce(SoftmaxAgent):
     """Shows by a softmax of learnt logits, which follow the returns of whatever was shown.
 
     Args:
@@ -57,29 +57,14 @@ class Reinforce(tf.Module):
       shape: what it is built for.
     """
 
-    from_logs = False
-
     def __init__(self, settings: ReinforceSettings, shape: AgentShape):
-        super().__init__(name="reinforce")
-        self.shape, self._rule, self._own = shape, Boltzmann(1.0), settings
-        self.n_step = settings.learnt + settings.horizon - 1
-        self.network = PolicyNetwork(shape, settings.hidden)
-        self.network.create_variables()
+        super().__init__("reinforce", shape, PolicyNetwork(shape, settings.hidden))
+        self.n_step, self._own = settings.learnt + settings.horizon - 1, settings
         learner = Learner(
             self, self.network, self._loss, settings.learning_rate, settings.gradient_norm,
             settings.passes, settings.decay,
         )  # fmt: skip
         self._learn = lambda experience: learner.train(experience).loss  # kept out of exports
-
-    @tf.autograph.experimental.do_not_convert
-    def scores(self, context: tf.Tensor, candidates: Candidates) -> tf.Tensor:
-        """[B, C] and [B, K] candidates -> [B, K] logits of being shown."""
-        return self.network.logits(context, candidates.features)
-
-    def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
-        """A softmax of the logits."""
-        del context, candidates
-        return self._rule
 
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
