@@ -65,6 +65,9 @@ def test_a_state_depends_on_every_step_before_it_and_on_no_other(make):
     assert changed.tolist() == [False] * 3 + [True] * 3
 
 
+STEP = 2e-4  # short enough that few units of a ReLU switch on the way, long enough for float32
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_by_differences(make, training):
     layer, noise = built(make), NOISE if training else QUIET
@@ -74,10 +77,10 @@ def test_gradients_by_differences(make, training):
         value, way = weight.numpy(), generator.normal(size=weight.shape).astype(np.float32)
         ends = []
         for sign in (1, -1):
-            weight.assign(value + sign * 1e-3 * way)
+            weight.assign(value + sign * STEP * way)
             ends.append(float(loss_and_gradients(layer, tf.constant(INPUTS), noise)[0]))
         weight.assign(value)
-        expected = (ends[0] - ends[1]) / 2e-3
+        expected = (ends[0] - ends[1]) / (2 * STEP)
         assert float(tf.reduce_sum(gradient * way)) == pytest.approx(expected, rel=0.02, abs=0.03), weight.name
 
 

@@ -22,7 +22,7 @@ class LoraSettings:
 
     rank: int = setting(4, "rank of an update", low=1)
     alpha: float = setting(16.0, "an update counts alpha / rank", low=0)
-    dropout: float = setting(0.05, "share of an update's inputs left out in training", low=0, high=0.95)
+    dropout: float = setting(0.0, "share of an update's inputs left out in training", low=0, high=0.95)
     targets: tuple[str, ...] = setting(TARGETS, "which linear layers: qkv, mix, grow, shrink")
     learning_rate: float = setting(2e-3, "peak step size", low=1e-8, high=1)
 
