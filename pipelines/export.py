@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     config, run = arguments.read(arguments.parser(__doc__).parse_args(argv))
     stages.run_stages(config, run, again="export")
-    print(f"export: version {serving.newest_version(run / 'export')} in {run / 'export'}")
+    print(f"export: version {serving.served_version(run / 'export')} in {run / 'export'}")
 
 
 if __name__ == "__main__":

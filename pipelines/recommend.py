@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--request-id", default="recommend", help="keys the exploration; empty = greedy")
     options = parser.parse_args(argv)
     _, run = arguments.read(options)
-    version = serving.newest_version(run / "export")
+    version = serving.served_version(run / "export")
     if not version:
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train CONFIG={options.config}`.")
     model = tf.saved_model.load(str(run / "export" / str(version)))

@@ -46,7 +46,7 @@ def exported(folder):
 def recommender(smoke_run, dataset, tmp_path_factory):
     config = configs.load(smoke_run / "config.toml")
     made = serving.load_recommender(config, dataset, smoke_run, tmp_path_factory.mktemp("scratch"))
-    made.version = "1"
+    made.version.assign(1)
     return made
 
 

@@ -17,6 +17,7 @@ _PLACES = {
     "load_signal_path": "compose",
     "load_unblended": "compose",
     "newest_version": "versions",
+    "served_version": "versions",
 }
 
 __all__ = sorted(_PLACES)

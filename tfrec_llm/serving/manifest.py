@@ -2,20 +2,39 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Collection
 from pathlib import Path
 
+NAME = "manifest.json"
 
-def check_manifest(folder: Path) -> None:
-    """Refuses a folder that is not an export of ours as it was written.
+
+def write_manifest(folder: Path, version: int, source: Path | None = None) -> None:
+    """Writes `manifest.json`: the version and the sha256 of every file.
 
     Args:
-      folder: a version's folder.
+      folder: a version's folder, finished but for this.
+      version: its number.
+      source: a version that it shares files with (hard links); their hashes are taken from there.
+    """
+    known = read_manifest(source) if source else {}
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = str(path.relative_to(folder))
+        shared = source is not None and name in known and _same(path, source / name)
+        files[name] = known[name] if shared else _sha256(path)
+    text = json.dumps({"version": version, "files": files}, indent=1, sort_keys=True)
+    (folder / NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """File -> sha256.
 
     Raises:
-      ValueError: no manifest, or a file that is missing, cut short or changed; names the first.
+      ValueError: no manifest, or none of ours.
     """
     try:
-        files = json.loads((folder / "manifest.json").read_text("utf-8"))["files"]
+        files = json.loads((folder / NAME).read_text("utf-8"))["files"]
         wanted = {str(name): str(digest) for name, digest in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -23,11 +42,39 @@ def check_manifest(folder: Path) -> None:
         ) from error
     if "saved_model.pb" not in wanted:
         raise ValueError(f"{folder}: expected a manifest that names saved_model.pb, got another; run `make export`.")
-    for name, digest in wanted.items():
-        if _sha256(folder / name) != digest:
+    return wanted
+
+
+def check_manifest(folder: Path, trusted: Path | None = None) -> None:
+    """Refuses a folder that is not an export of ours as it was written.
+
+    Args:
+      folder: a version's folder.
+      trusted: a version that was checked; files that the two share (hard links) are not read again.
+
+    Raises:
+      ValueError: no manifest, or a file that is missing, cut short or changed; names the first.
+    """
+    known = read_manifest(trusted) if trusted else {}
+    for name, digest in read_manifest(folder).items():
+        shared = trusted is not None and known.get(name) == digest and _same(folder / name, trusted / name)
+        if not shared and _sha256(folder / name) != digest:
             raise ValueError(
                 f"{folder}: expected {name} as the manifest says, got it missing or changed; run `make export`."
             )
+
+
+def differs_in(folder: Path, other: Path, names: Collection[str]) -> bool:
+    """Whether two versions have the same files, all of them equal but for some."""
+    ours, theirs = read_manifest(folder), read_manifest(other)
+    return set(ours) == set(theirs) and all(ours[name] == theirs[name] for name in ours if name not in names)
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
 
 
 def _sha256(path: Path) -> str:

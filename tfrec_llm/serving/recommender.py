@@ -54,7 +54,6 @@ class Recommender(tf.Module):
       domain: for the event types.
       settings: the whole config: `retrieval`, `ranking` and `export` are read.
       scratch: a folder for the vocabulary file that the export copies.
-      version: what `model_version` says.
     """
 
     def __init__(
@@ -66,14 +65,13 @@ class Recommender(tf.Module):
         domain: Domain,
         settings: Any,
         scratch: Path,
-        version: str = "0",
     ):
         super().__init__(name="recommender")
         self.path, self.fusion, self.agent = path, fusion, agent
         self.items = ItemVocabulary(catalogue.item_ids, scratch / "items.txt")
         self.events = SmallVocabulary(domain.events)
         self.settings = settings
-        self.version = version
+        self.version = tf.Variable(0, trainable=False, dtype=tf.int64, name="version")  # what `model_version` says
 
     def answer(
         self,
@@ -189,7 +187,7 @@ class Recommender(tf.Module):
         }
         width = tf.maximum(tf.reduce_max(k), 0)
         cut = {name: values[:, :width] for name, values in shown.items()}
-        return cut | {"model_version": tf.fill([tf.shape(k)[0]], self.version)}
+        return cut | {"model_version": tf.fill([tf.shape(k)[0]], tf.strings.as_string(self.version))}
 
     def _said(self, signals: Signals, has_text: Tensor) -> dict[str, Tensor]:
         """What the utterance says; "" and 0 where there is none."""

@@ -1,10 +1,159 @@
-"""The versions of a run's SavedModel: integers, one folder each. Imports no TensorFlow."""
+"""The versions of a run's SavedModel, integers with one folder each, and which of them is served.
 
+`labels.json` says so to our server, `models.config` to a TensorFlow Serving; both are written together. Imports no
+TensorFlow.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from filelock import FileLock
+
+LABELS, SERVING = "labels.json", "models.config"
+BASE_PATH = "/models/recommender"  # where deploy/ mounts the export folder
+_REMEMBERED = 20  # versions that a rollback can go back to
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which version is served, and what was before it."""
+
+    stable: int = 0  # 0 = none
+    canary: int = 0  # the newest that was tried; equal to `stable` where it was taken
+    before: tuple[int, ...] = ()  # versions that were stable, the latest last
+    since: float = 0.0  # seconds, when `stable` was taken
+    refused: Mapping[str, str] = field(default_factory=dict)  # version -> why it is never served again
 
 
 def newest_version(folder: Path) -> int:
     """The highest finished version under an export folder, 0 where there is none."""
-    if not folder.exists():
-        return 0
-    return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0)
+    return max(_versions(folder), default=0)
+
+
+def served_version(folder: Path) -> int:
+    """The version labelled stable; without labels the newest; 0 where there is none."""
+    stable = read_labels(folder).stable
+    return stable if stable in _versions(folder) else newest_version(folder)
+
+
+def read_labels(folder: Path) -> Labels:
+    """The labels of an export folder; empty where none were written.
+
+    Raises:
+      ValueError: a file that is none of ours.
+    """
+    path = folder / LABELS
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return Labels(**{**found, "before": tuple(found["before"])})
+    except FileNotFoundError:
+        return Labels()
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path}: expected labels as `make export` writes them, got others; delete the file, and the newest "
+            "version is served."
+        ) from error
+
+
+def promote(folder: Path, version: int) -> Labels:
+    """Makes a version the stable one.
+
+    Raises:
+      ValueError: there is no such version, or it was refused before.
+    """
+    with _changing(folder):
+        labels = read_labels(folder)
+        if version not in _versions(folder):
+            raise ValueError(f"{folder}: expected one of the versions {_versions(folder)}, got {version}.")
+        if reason := labels.refused.get(str(version)):
+            raise ValueError(f"{folder}: version {version} was taken back ({reason}); export another one.")
+        before = [v for v in (*labels.before, labels.stable) if v and v != version][-_REMEMBERED:]
+        return _write(folder, Labels(version, version, tuple(before), time.time(), labels.refused))
+
+
+def try_out(folder: Path, version: int) -> Labels:
+    """Labels a version canary; the stable one stays."""
+    with _changing(folder):
+        labels = read_labels(folder)
+        return _write(folder, Labels(**{**vars(labels), "canary": version}))
+
+
+def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
+    """Goes back to the version that was stable before, and never serves this one again.
+
+    Args:
+      folder: the export folder.
+      reason: why.
+      version: what goes wrong; where another one is stable by now, only its number is noted. 0 = the stable one.
+
+    Raises:
+      ValueError: there is none to go back to.
+    """
+    with _changing(folder):
+        labels, there = read_labels(folder), set(_versions(folder))
+        wrong = version or labels.stable or newest_version(folder)
+        refused = {**labels.refused, str(wrong): reason}
+        if labels.stable and wrong != labels.stable:
+            canary = labels.stable if labels.canary == wrong else labels.canary
+            return _write(folder, Labels(**{**vars(labels), "canary": canary, "refused": refused}))
+        earlier = labels.before or tuple(sorted(v for v in there if v < wrong))
+        left = [v for v in earlier if v in there and str(v) not in refused]
+        if not left:
+            raise ValueError(f"{folder}: expected a version before {wrong} to go back to, found none.")
+        return _write(folder, Labels(left[-1], left[-1], tuple(left[:-1]), time.time(), refused))
+
+
+def prune(folder: Path, keep: int) -> list[int]:
+    """Deletes all but the newest versions; those that are labelled, and the latest to go back to, stay.
+
+    Args:
+      folder: the export folder.
+      keep: how many.
+
+    Returns:
+      What was deleted.
+    """
+    labels = read_labels(folder)
+    precious = {labels.stable, labels.canary, *labels.before[-1:]}
+    gone = [v for v in sorted(_versions(folder))[: -max(keep, 1)] if v not in precious]
+    for version in gone:
+        shutil.rmtree(folder / str(version), ignore_errors=True)
+    return gone
+
+
+def _versions(folder: Path) -> list[int]:
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """One process at a time: the server and the update both change labels."""
+    with FileLock(folder / f".{LABELS}.lock", timeout=10):
+        yield
+
+
+def _write(folder: Path, labels: Labels) -> Labels:
+    texts = {LABELS: json.dumps(asdict(labels), indent=1, sort_keys=True) + "\n", SERVING: _models_config(labels)}
+    for name, text in texts.items():
+        partial = folder / f".{name}.{os.getpid()}"
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, folder / name)
+    return labels
+
+
+def _models_config(labels: Labels) -> str:
+    """What `tensorflow_model_server --model_config_file` reads, in protocol-buffer text."""
+    named = {"stable": labels.stable, "canary": labels.canary}
+    wanted = "".join(f"        versions: {version}\n" for version in sorted(set(named.values())))
+    lines = "".join(f'    version_labels {{ key: "{name}" value: {version} }}\n' for name, version in named.items())
+    return (
+        "model_config_list {\n  config {\n"
+        f'    name: "recommender"\n    base_path: "{BASE_PATH}"\n    model_platform: "tensorflow"\n'
+        f"    model_version_policy {{\n      specific {{\n{wanted}      }}\n    }}\n{lines}  }}\n}}\n"
+    )

@@ -10,7 +10,7 @@ from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.model import Model
 from tfrec_llm.serving.server.recorder import Recorder
 from tfrec_llm.serving.server.secret import read_secret
-from tfrec_llm.serving.versions import newest_version
+from tfrec_llm.serving.versions import served_version
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def compose(run: Path, settings: Serving) -> Parts:
     Raises:
       ValueError: no export, a bad database URL, a secret that could be guessed, or data that `prepare` did not write.
     """
-    version = newest_version(run / "export")
+    version = served_version(run / "export")
     if not version:
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train` or `make export` first.")
     order = {
