@@ -254,7 +254,8 @@ def export(config: Config, run: Path, force: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with evaluation.measure() as used:
         recommender = serving.load_recommender(config, dataset, run, folder)
-        version = serving.export(recommender, folder, config.export)
+        golden = serving.golden_rows(dataset, config.export.max_history)
+        version = serving.export(recommender, folder, config.export, golden)
     files.write_json(note, made_from)
     evaluation.merge_report(run / "metrics.json", evaluation.usage_entries("export", used))
     log.info("export: %s", version)

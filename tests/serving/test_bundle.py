@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.serving import bundle
-from tfrec_llm.serving.manifest import check_manifest, differs_in
+from tfrec_llm.serving.manifest import POLICY_FILES, check_manifest, differs_in
 from tfrec_llm.serving.saved_model import export_policy
 
 
@@ -58,12 +58,12 @@ def test_the_next_version_says_its_number_and_has_the_new_policy(folder, policy,
 def test_it_shares_the_large_files_and_its_manifest_holds(folder, second):
     for name in bundle.SHARED:
         assert os.path.samefile(folder / "1" / name, second / name)
-    own = sum((second / name).stat().st_size for name in bundle.OWN)
+    own = sum((second / name).stat().st_size for name in POLICY_FILES)
     assert own < 0.1 * (second / bundle.SHARED[0]).stat().st_size
     check_manifest(second)
     check_manifest(second, trusted=folder / "1")
-    assert differs_in(folder / "1", second, bundle.OWN)
-    assert not differs_in(folder / "1", second, bundle.OWN[:1])
+    assert differs_in(folder / "1", second, POLICY_FILES)
+    assert not differs_in(folder / "1", second, POLICY_FILES[:1])
 
 
 def test_old_values_bring_the_old_answers_back(folder, second):

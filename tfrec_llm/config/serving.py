@@ -27,6 +27,12 @@ class Serving:
     max_events: int = setting(500, "events in one feedback request", low=1)
     max_body: int = setting(1_000_000, "bytes of a request", low=1000)
     threads: int = setting(0, "threads of the model; 0 = number of cores", low=0)
+    follow_seconds: float = setting(
+        1.0, "how often the server looks whether another version is labelled stable", low=0.05
+    )
+    golden_overlap: float = setting(
+        0.2, "share of the exported version's golden slates that a version must show to be served", low=0, high=1
+    )
     engine: str = setting(
         "auto",
         "what encodes utterances: export = the SavedModel itself; auto, openvino, tensorflow = text.engine's",

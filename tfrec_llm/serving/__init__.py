@@ -13,6 +13,7 @@ _PLACES = {
     "SignalPath": "signals",
     "Signals": "signals",
     "export": "saved_model",
+    "golden_rows": "golden",
     "load_recommender": "compose",
     "load_signal_path": "compose",
     "load_unblended": "compose",

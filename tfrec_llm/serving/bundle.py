@@ -16,7 +16,6 @@ import tensorflow as tf
 
 PREFIX = "variables/variables"
 SHARED = (f"{PREFIX}.data-00000-of-00002", "saved_model.pb")  # large, and equal in versions that share them
-OWN = (f"{PREFIX}.data-00001-of-00002", f"{PREFIX}.index")  # what a policy's version has of its own
 FROZEN = "assets.extra/frozen.index"  # says what lies in the shared shard
 _POLICY, _VERSION, _VALUE = "policy/", "version", "/.ATTRIBUTES/VARIABLE_VALUE"
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 NAME = "manifest.json"
+POLICY_FILES = ("variables/variables.data-00001-of-00002", "variables/variables.index")  # that learning changes
 
 
 def write_manifest(folder: Path, version: int, source: Path | None = None) -> None:

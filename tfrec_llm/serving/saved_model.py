@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tfrec_llm.config import Export
 from tfrec_llm.serving import bundle
+from tfrec_llm.serving.columns import WIDE, Row, inputs_of
+from tfrec_llm.serving.golden import write_golden
 from tfrec_llm.serving.manifest import write_manifest
 from tfrec_llm.serving.recommender import Recommender, Request
 from tfrec_llm.serving.versions import newest_version, promote, try_out
@@ -33,13 +35,14 @@ class _Lean(tf.Module):
         self.items, self.events, self.users = recommender.items, recommender.events, recommender.path.users
 
 
-def export(recommender: Recommender, folder: Path, settings: Export) -> Path:
+def export(recommender: Recommender, folder: Path, settings: Export, golden: Sequence[Row] = ()) -> Path:
     """Writes the next version of the SavedModel.
 
     Args:
       recommender: what answers.
       folder: the export folder; the version is a new integer below it.
       settings: widths of history, attributes and exclude.
+      golden: requests that every version must be able to answer, see `golden.golden_rows`.
 
     Returns:
       The version's folder. It appears under its name only when all of it is on disk.
@@ -57,9 +60,11 @@ def export(recommender: Recommender, folder: Path, settings: Export) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tf.saved_model.save(_Lean(recommender), str(partial), signatures=signatures(recommender, settings))
+        functions = signatures(recommender, settings)
+        tf.saved_model.save(_Lean(recommender), str(partial), signatures=functions)
         _check_size(partial / "saved_model.pb")
         bundle.divide(partial)
+        write_golden(partial, golden, lambda rows: _ask(functions["serving_default"], rows))
         write_manifest(partial, version)
         os.replace(partial, folder / str(version))
     finally:
@@ -94,6 +99,16 @@ def export_policy(source: Path, policy: Mapping[str, np.ndarray]) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
     try_out(folder, version)
     return folder / str(version)
+
+
+def _ask(serve: Callable, rows: Sequence[Row]) -> dict[str, list]:
+    """Slates of requests, as lists."""
+    spec = serve.structured_input_signature[1]
+    inputs = inputs_of(rows, {name: spec[name].shape[1] for name in WIDE})
+    said = np.array([row["utterance"] for row in rows], object)
+    outputs = serve(utterance=tf.constant(said), **{name: tf.constant(value) for name, value in inputs.items()})
+    items = [[item.decode() for item in slate] for slate in outputs["item_ids"].numpy().tolist()]
+    return {"item_ids": items}
 
 
 def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable]:

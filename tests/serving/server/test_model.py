@@ -7,6 +7,7 @@ import pytest
 
 from tests.serving.server.conftest import decided
 from tfrec_llm.config import Serving
+from tfrec_llm.serving.server import model as models
 from tfrec_llm.serving.server import process
 from tfrec_llm.serving.server.asks import AnswerError, Ask, Facts, ModelUnavailableError
 from tfrec_llm.serving.server.measures import Measures
@@ -29,6 +30,15 @@ class FakeWorker:
     async def end(self):
         self._end.set()
 
+    async def reload(self, folder):
+        if folder == "bad":
+            raise ValueError("golden queries: got fewer")
+        if folder == "deadly":
+            self._end.set()
+            raise ModelUnavailableError("the model died")
+        self.facts = Facts(folder, "fused", 50, 8, 50, 40, "export")
+        return self.facts
+
     async def decide(self, asks):
         self.batches.append([ask.user_id for ask in asks])
         await asyncio.sleep(0.01)
@@ -46,11 +56,14 @@ def run(monkeypatch, scenario, **settings):
 
     async def start(order):
         await asyncio.sleep(0)
+        if order["model"] == "broken":
+            raise ValueError("expected saved_model.pb as the manifest says")
         return FakeWorker()
 
     async def all_of_it():
         monkeypatch.setattr(process, "start", start)
-        model = Model({}, Serving(**settings), Measures())
+        monkeypatch.setattr(models, "differs_in", lambda ours, theirs, names: theirs.name not in ("other", "broken"))
+        model = Model({"model": "1"}, Serving(**settings), Measures())
         await model.start()
         try:
             return await asyncio.wait_for(scenario(model), 10)
@@ -136,3 +149,60 @@ def test_closing_refuses_those_who_wait(monkeypatch):
 
     answers = run(monkeypatch, scenario, max_batch=1)
     assert {type(answer).__name__ for answer in answers} == {"ModelUnavailableError"}
+
+
+async def under_load(model, change):
+    """Requests without a pause while a change is made: their answers, and what came of it."""
+    answers, going = [], True
+
+    async def ask_on():
+        while going:
+            answers.append(await model.decide(ask("somebody")))
+
+    asking = [asyncio.create_task(ask_on()) for _ in range(3)]
+    await asyncio.sleep(0.03)
+    try:
+        result = await change
+    except (ValueError, ModelUnavailableError) as error:
+        result = error
+    await asyncio.sleep(0.03)
+    going = False
+    failed = [e for e in await asyncio.gather(*asking, return_exceptions=True) if e is not None]
+    return answers, result, failed
+
+
+@pytest.mark.parametrize(("folder", "alike"), [("2", True), ("other", False)])
+def test_another_version_is_taken_over_without_a_failed_request(monkeypatch, folder, alike):
+    async def scenario(model):
+        answers, result, failed = await under_load(model, model.switch(folder))
+        assert (result, failed, model.folder) == (alike, [], folder)
+        assert len(answers) > 10
+        return model.facts.version
+
+    assert run(monkeypatch, scenario) == "2"
+    assert len(FakeWorker.started) == (1 if alike else 2)
+    assert all(worker.batches for worker in FakeWorker.started)
+    assert FakeWorker.started[0]._end.is_set()
+
+
+@pytest.mark.parametrize("folder", ["bad", "broken"])
+def test_a_version_that_is_refused_changes_nothing(monkeypatch, folder):
+    async def scenario(model):
+        _, result, failed = await under_load(model, model.switch(folder))
+        assert isinstance(result, ValueError)
+        assert (failed, model.folder, model.facts.version) == ([], "1", "1")
+
+    run(monkeypatch, scenario)
+    assert len(FakeWorker.started) == 1
+
+
+def test_a_worker_that_dies_over_a_version_is_replaced_by_one_of_the_version_before(monkeypatch):
+    async def scenario(model):
+        with pytest.raises(ModelUnavailableError):
+            await model.switch("deadly")
+        while not model.ready:
+            await asyncio.sleep(0.001)
+        return model.folder, (await model.decide(ask("a"))).item_ids
+
+    assert run(monkeypatch, scenario) == ("1", ["i1"])
+    assert len(FakeWorker.started) == 2

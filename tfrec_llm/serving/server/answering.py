@@ -74,6 +74,33 @@ class Answering:
         }
         return {"rows": lists, "has_text": has_text.tolist(), "seconds": seconds}, arrays
 
+    def lists(self, rows: Sequence[Row]) -> dict[str, list]:
+        """The outputs of a batch that are lists, by name."""
+        return self(rows)[0]["rows"]
+
+    def policy(self) -> dict[str, np.ndarray]:
+        """The values that learning changes, by the names of `bundle.read_policy`."""
+        return {f"policy/{place}": variable.numpy() for place, variable in enumerate(self._model.policy)}
+
+    def take_policy(self, policy: Mapping[str, np.ndarray], version: int) -> None:
+        """Answers by another policy from now on.
+
+        Args:
+          policy: values by the names of `bundle.read_policy`.
+          version: what `model_version` says.
+
+        Raises:
+          ValueError: values that do not fit.
+        """
+        variables = {f"policy/{place}": variable for place, variable in enumerate(self._model.policy)}
+        if {n: tuple(v.shape) for n, v in variables.items()} != {n: np.shape(v) for n, v in policy.items()}:
+            raise ValueError(
+                f"version {version}: expected {len(variables)} variables of the loaded policy, got others."
+            )
+        for name, value in policy.items():
+            variables[name].assign(value)
+        self._model.version.assign(version)
+
     def _inputs(self, rows: Sequence[Row]) -> dict[str, tf.Tensor]:
         wide = {name: _padded([row[name] for row in rows], self.widths[name], empty) for name, empty in WIDE.items()}
         return {name: tf.constant(values) for name, values in wide.items()} | {

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from tfrec_llm.config import Serving
 from tfrec_llm.serving.server import feedback, health, predict, recommend
+from tfrec_llm.serving.server.following import follow
 from tfrec_llm.serving.server.gate import Gate
 from tfrec_llm.serving.server.parts import Parts, compose
 from tfrec_llm.serving.server.refusals import add_handlers
@@ -58,12 +59,16 @@ async def serve(run: Path, settings: Serving) -> None:
     """
     parts = compose(run, settings)
     config = uvicorn.Config(make_app(parts), access_log=False, log_level="warning", lifespan="on")
-    listening = _bind(settings.host, settings.port)
+    listening, following = _bind(settings.host, settings.port), None
     try:
         await parts.model.start()
+        following = asyncio.create_task(follow(parts.model, run / "export", settings.follow_seconds, parts.measures))
         log.info("serving on http://%s:%d (documentation at /docs)", *listening.getsockname()[:2])
         await uvicorn.Server(config).serve(sockets=[listening])
     finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         await parts.model.close()
         listening.close()
 

@@ -25,6 +25,7 @@ class Measures:
         self.unlogged = counter("decisions_unlogged", "decisions answered without the event log")
         self.log_errors = counter("log_errors", "times that the event log was not available")
         self.worker_deaths = counter("worker_deaths", "model workers that died and were started again")
+        self.versions = counter("versions", "model versions taken over (in_place, full) or refused", "way")
         self.history_items = counter("history_items", "history items of requests by whether they are known", "known")
         self.intents = counter("intents", "intents heard", "intent")
         self.events = counter("events", "events kept, by type", "event")

@@ -1,13 +1,19 @@
-"""The model behind the server: requests that arrive together are decided together, and a dead worker is replaced."""
+"""The model behind the server: requests that arrive together are decided together.
+
+A dead worker is replaced. Another version is taken over between two batches: in place where it differs in its policy
+alone, else by a second worker that is loaded and warm before the first one ends.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tfrec_llm.config import Serving
+from tfrec_llm.serving.manifest import POLICY_FILES, differs_in
 from tfrec_llm.serving.server import process
 from tfrec_llm.serving.server.asks import AnswerError, Ask, Decided, Facts, ModelUnavailableError
 from tfrec_llm.serving.server.measures import Measures
@@ -23,6 +29,15 @@ class _Waiting:
     since: float = field(default_factory=time.perf_counter)
 
 
+@dataclass
+class _Change:
+    """Another version, to be taken over between two batches."""
+
+    folder: str
+    worker: process.Worker | None  # that has loaded it; None = the one that serves takes its policy over
+    done: asyncio.Future
+
+
 class Model:
     """Asks one worker at a time.
 
@@ -35,8 +50,10 @@ class Model:
     def __init__(self, order: Mapping[str, Any], settings: Serving, measures: Measures):
         self._order, self._settings, self._measures = order, settings, measures
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._changes: asyncio.Queue[_Change] = asyncio.Queue()
         self._worker: process.Worker | None = None
         self._task: asyncio.Task | None = None
+        self._ending: set[asyncio.Task] = set()
         self.facts: Facts | None = None
 
     @property
@@ -68,12 +85,43 @@ class Model:
         self._queue.put_nowait(waiting)
         return await waiting.answer
 
+    @property
+    def folder(self) -> str:
+        """Of the version that is served, or will be when a worker is there again."""
+        return self._order["model"]
+
+    async def switch(self, folder: str) -> bool:
+        """Serves another version; no request is refused for it.
+
+        Args:
+          folder: the version's.
+
+        Returns:
+          Whether it was taken over in place.
+
+        Raises:
+          ValueError: it can't be served; the version before goes on.
+          ModelUnavailableError: the worker died over it.
+        """
+        alike = await asyncio.to_thread(differs_in, Path(self.folder), Path(folder), POLICY_FILES)
+        worker = None if alike else await process.start({**self._order, "model": folder})
+        change = _Change(folder, worker, asyncio.get_running_loop().create_future())
+        self._changes.put_nowait(change)
+        await change.done
+        return alike
+
     async def close(self) -> None:
         """Ends the worker; what waits for it is refused."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._drop()
+        while not self._changes.empty():
+            change = self._changes.get_nowait()
+            change.done.cancel()
+            if change.worker is not None:
+                await change.worker.end()
+        await asyncio.gather(*self._ending)
 
     def _take(self, worker: process.Worker) -> None:
         self._worker, self.facts = worker, worker.facts
@@ -86,13 +134,30 @@ class Model:
         while not self._queue.empty():
             _fail(self._queue.get_nowait(), ModelUnavailableError("the model died; it is being started again"))
 
+    async def _change(self, change: _Change) -> bool:
+        """Takes a version over; False where the worker died over it."""
+        try:
+            if change.worker is None:
+                self.facts = await self._worker.reload(change.folder)
+            else:
+                ending = asyncio.create_task(self._worker.end())  # nothing is open there between two batches
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+                self._take(change.worker)
+        except (ValueError, ModelUnavailableError) as error:
+            change.done.set_exception(error)
+            return isinstance(error, ValueError)
+        self._order = {**self._order, "model": change.folder}
+        change.done.set_result(None)
+        return True
+
     async def _keep(self) -> None:
         """Serves with one worker after the other."""
         failures = 0
         while True:
             if self._worker is not None:
                 failures = 0
-                await self._serve(self._worker)
+                await self._serve()
                 await self._drop()
                 self._measures.worker_deaths.inc()
                 log.warning("the model worker died; another one is started")
@@ -103,23 +168,33 @@ class Model:
                 failures += 1
                 log.error("%s", error)
 
-    async def _serve(self, worker: process.Worker) -> None:
-        """Batch after batch, until the worker is dead."""
-        died = asyncio.create_task(worker.died())
-        first = asyncio.create_task(self._queue.get())
+    async def _serve(self) -> None:
+        """Batch after batch, and versions between them, until the worker is dead."""
+        died = asyncio.create_task(self._worker.died())
+        first, change = asyncio.create_task(self._queue.get()), asyncio.create_task(self._changes.get())
         batch: list[_Waiting] = []
         try:
             while True:
-                await asyncio.wait((first, died), return_when=asyncio.FIRST_COMPLETED)
-                if not first.done():
+                await asyncio.wait((first, change, died), return_when=asyncio.FIRST_COMPLETED)
+                if change.done():
+                    if not await self._change(change.result()):
+                        return
+                    died.cancel()
+                    died = asyncio.create_task(self._worker.died())
+                    change = asyncio.create_task(self._changes.get())
+                elif first.done():
+                    batch = await self._gather(first.result())
+                    if batch and not await self._answer(self._worker, batch):
+                        return
+                    first = asyncio.create_task(self._queue.get())
+                else:
                     return
-                batch = await self._gather(first.result())
-                if batch and not await self._answer(worker, batch):
-                    return
-                first = asyncio.create_task(self._queue.get())
         finally:
             died.cancel()
             left = [first.result()] if first.done() else []
+            if change.done() and not change.result().done.done():
+                self._changes.put_nowait(change.result())
+            change.cancel()
             first.cancel()
             for waiting in (*batch, *left):
                 _fail(waiting, ModelUnavailableError("the model is gone; ask again in a moment"))

@@ -45,6 +45,7 @@ def compose(run: Path, settings: Serving) -> Parts:
         "engine": settings.engine,
         "threads": settings.threads,
         "log_candidates": settings.log_candidates,
+        "golden_overlap": settings.golden_overlap,
     }
     events, titles = data.read_names(run / "data")
     measures = Measures()

@@ -55,6 +55,23 @@ class Worker:
             raise AnswerError(f"the model failed on a batch of {len(asks)} ({head['failed']})")
         return [_decided(place, ask.k, head, arrays) for place, ask in enumerate(asks)], head["seconds"]
 
+    async def reload(self, folder: str) -> Facts:
+        """Takes the policy of another version over.
+
+        Raises:
+          ValueError: the version is refused; the worker answers as before.
+          ModelUnavailableError: the worker died or hangs.
+        """
+        try:
+            self._writer.write(wire.pack({"reload": folder}))
+            head, _ = await asyncio.wait_for(wire.read(self._reader), HANG_SECONDS)
+        except (EOFError, OSError, TimeoutError) as error:
+            raise ModelUnavailableError("the model died over another version; it is being started again") from error
+        if "refused" in head:
+            raise ValueError(head["refused"])
+        self.facts = Facts(**head["ready"])
+        return self.facts
+
     async def end(self) -> None:
         """Ends the process, whatever it is doing."""
         self._writer.close()

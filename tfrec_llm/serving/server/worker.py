@@ -8,12 +8,14 @@ import logging
 import os
 import socket
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfrec_llm import training
 from tfrec_llm.config import Train
+from tfrec_llm.serving.bundle import read_policy
+from tfrec_llm.serving.golden import check_golden
 from tfrec_llm.serving.manifest import check_manifest
 from tfrec_llm.serving.server import wire
 from tfrec_llm.serving.server.answering import Answering, load
@@ -28,27 +30,56 @@ def main() -> None:
     if order is None:
         return
     try:
-        answering, facts = _prepare(order[0])
+        serving = _prepare(order[0])
     except Exception as error:  # whatever it is, the server says it
         _send(stream, {"error": f"{type(error).__name__}: {error}"})
         raise
-    _send(stream, {"ready": asdict(facts)})
+    _send(stream, {"ready": asdict(serving.facts)})
     while (frame := wire.receive(stream)) is not None:
-        stream.write(_answer(answering, frame[0]["rows"]))
-        stream.flush()
+        if "reload" in frame[0]:
+            _send(stream, _reload(serving, Path(frame[0]["reload"])))
+        else:
+            stream.write(_answer(serving.answering, frame[0]["rows"]))
+            stream.flush()
 
 
-def _prepare(order: dict[str, Any]) -> tuple[Answering, Facts]:
+@dataclass
+class _Serving:
+    """What the worker has loaded."""
+
+    answering: Answering
+    facts: Facts
+    folder: Path
+    overlap: float  # of golden slates
+
+
+def _prepare(order: dict[str, Any]) -> _Serving:
     training.set_threads(Train(threads=order["threads"]))
     folder, run = Path(order["model"]), Path(order["run"])
     check_manifest(folder)
     answering = load(folder, run, order["engine"], order["threads"], order["log_candidates"])
+    check_golden(folder, answering.lists, order["golden_overlap"])
     try:
         fusion = training.stage_fingerprint(run, "fusion/context")
     except ValueError:  # an export without its run
         fusion = folder.name
     widths = [answering.widths[name] for name in ("history", "attributes", "exclude")]
-    return answering, Facts(folder.name, fusion, *widths, answering.candidates, answering.engine)
+    facts = Facts(folder.name, fusion, *widths, answering.candidates, answering.engine)
+    return _Serving(answering, facts, folder, order["golden_overlap"])
+
+
+def _reload(serving: _Serving, folder: Path) -> dict[str, Any]:
+    """Takes the policy of another version over, unless its files or its golden answers are wrong."""
+    before = serving.answering.policy()
+    try:
+        check_manifest(folder, trusted=serving.folder)
+        serving.answering.take_policy(read_policy(folder), int(folder.name))
+        check_golden(folder, serving.answering.lists, serving.overlap)
+    except (ValueError, OSError) as error:
+        serving.answering.take_policy(before, int(serving.folder.name))
+        return {"refused": str(error)}
+    serving.folder, serving.facts = folder, replace(serving.facts, version=folder.name)
+    return {"ready": asdict(serving.facts)}
 
 
 def _answer(answering: Answering, rows: list[dict[str, Any]]) -> bytes:

@@ -1,0 +1,64 @@
+"""What a version must answer before it serves."""
+
+import math
+
+import pytest
+
+from pipelines import stages
+from tfrec_llm.serving.golden import QUERIES, check_golden, golden_rows, write_golden
+
+ROWS = [{"request_id": "", "utterance": text, "k": 3} for text in ("", "手机")]
+GOOD = {
+    "item_ids": [["a", "b", "c"], ["d", "e", ""]],
+    "scores": [[3.0, 2.0, 1.0], [1.0, 0.5, -math.inf]],
+    "propensities": [[1.0, 1.0, 1.0], [0.5, 0.2, 0.0]],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_golden(tmp_path, ROWS, lambda rows: GOOD)
+    return tmp_path
+
+
+def answering(**other):
+    def ask(rows):
+        assert rows == ROWS
+        return {**GOOD, **other}
+
+    return ask
+
+
+def test_the_same_answers_and_other_orders_pass(folder, tmp_path):
+    check_golden(folder, answering(), 1.0)
+    check_golden(folder, answering(item_ids=[["c", "a", "b"], ["e", "d", ""]]), 1.0)
+    check_golden(folder, answering(item_ids=[["a", "b", "x"], ["d", "y", ""]]), 0.58)  # (2/3 + 1/2) / 2 = .583
+    (tmp_path / "other").mkdir()
+    check_golden(tmp_path / "other", answering(), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"item_ids": [["a", "b", "c"], ["d", "", ""]]}, "as many items as when it was exported"),
+        ({"scores": [[math.nan, 2.0, 1.0], [1.0, 0.5, 0.0]]}, "finite scores"),
+        ({"propensities": [[1.0, 0.0, 1.0], [0.5, 0.2, 0.0]]}, r"propensities in \(0, 1\]"),
+        ({"item_ids": [["a", "b", "x"], ["d", "y", ""]]}, "at least 59% of the items .* got 58%"),
+    ],
+)
+def test_others_are_refused(folder, other, message):
+    with pytest.raises(ValueError, match=message):
+        check_golden(folder, answering(**other), 0.59)
+
+
+def test_queries_are_those_of_real_users_and_of_a_stranger(smoke_run):
+    dataset = stages.load_dataset(smoke_run)
+    rows = golden_rows(dataset, 5)
+    assert len(rows) == QUERIES
+    assert (rows[0]["history"], rows[0]["utterance"]) == ([], "手机")
+    queries = dataset.split.validation
+    last = len(queries.user) - 1
+    mine = slice(queries.end[last] - 5, queries.end[last])
+    assert rows[-1]["history"] == [str(i) for i in dataset.catalogue.item_ids[dataset.interactions.item[mine]]]
+    assert {len(row["history"]) for row in rows[1:]} == {5}
+    assert 0 < sum(row["utterance"] != "" for row in rows) < len(rows)

@@ -1,0 +1,100 @@
+"""Golden queries: greedy requests that travel with an export, and what a version must answer before it serves.
+
+A worker asks them when it has loaded a version, or taken a policy over, and refuses what fails. Imports no TensorFlow.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.serving.columns import Row
+from tfrec_llm.types import Dataset
+
+NAME = "assets.extra/golden.json"
+UTTERANCES = ("", "手机", "", "something funny for tonight", "", "便宜 大屏", "", "sad and beautiful")
+QUERIES = 16
+SLOTS = 10
+Answers = Mapping[str, Sequence[Any]]  # lists by name, B first: item_ids, scores, propensities
+Ask = Callable[[Sequence[Row]], Answers]
+
+
+def golden_rows(dataset: Dataset, width: int) -> list[dict[str, Any]]:
+    """Requests of users spread evenly over the validation queries, half with an utterance; one is of a stranger.
+
+    Args:
+      dataset: what `prepare` left.
+      width: events of a history at most.
+    """
+    queries, events = dataset.split.validation, dataset.interactions
+    names = ("", "", *dataset.domain.events)
+    rows = [_row(0, UTTERANCES[1])]
+    for place in np.unique(np.linspace(0, len(queries.user) - 1, QUERIES - 1).astype(int)) if len(queries.user) else ():
+        mine = np.arange(max(queries.begin[place], queries.end[place] - width), queries.end[place])
+        items = [str(item) for item in dataset.catalogue.item_ids[events.item[mine]]]
+        said = UTTERANCES[len(rows) % len(UTTERANCES)]
+        history = {"history": items, "history_event": [names[event] for event in events.event[mine]]}
+        times = [int(time) for time in events.time[mine]]
+        rows.append(_row(int(queries.time[place]), said) | history | {"history_time": times})
+    return rows
+
+
+def write_golden(folder: Path, rows: Sequence[Row], ask: Ask) -> None:
+    """Writes `assets.extra/golden.json`: the requests, and what this version answers.
+
+    Args:
+      folder: a version's folder, finished but for its manifest.
+      rows: requests.
+      ask: the version's answers.
+    """
+    slates = ask(rows)["item_ids"] if rows else []
+    kept = [{**row, "item_ids": list(slate)} for row, slate in zip(rows, slates, strict=True)]
+    (folder / NAME).parent.mkdir(exist_ok=True)
+    (folder / NAME).write_text(json.dumps(kept, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+
+def check_golden(folder: Path, ask: Ask, overlap: float) -> None:
+    """Asks a version its golden queries.
+
+    Args:
+      folder: the version's folder; one without such a file passes.
+      ask: what is loaded.
+      overlap: share of the exported version's slates that must be in its own, on average.
+
+    Raises:
+      ValueError: a slot that the exported version filled is empty, numbers that are not finite, propensities outside
+        (0, 1], or slates that have little to do with those of the exported version.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return
+    kept = json.loads(path.read_text("utf-8"))
+    if not kept:
+        return
+    answers = ask([{name: value for name, value in row.items() if name != "item_ids"} for row in kept])
+    shared = []
+    columns = (answers[name] for name in ("item_ids", "scores", "propensities"))
+    for row, items, scores, chances in zip(kept, *columns, strict=True):
+        shown = [place for place, item in enumerate(items) if item]
+        numbers = [(scores[place], chances[place]) for place in shown]
+        if len(shown) != sum(item != "" for item in row["item_ids"]):
+            raise ValueError(f"{folder}: golden queries: expected as many items as when it was exported, got fewer.")
+        if not all(math.isfinite(score) and 0 < chance <= 1 for score, chance in numbers):
+            raise ValueError(
+                f"{folder}: golden queries: expected finite scores and propensities in (0, 1], got others."
+            )
+        wanted = {item for item in row["item_ids"] if item}
+        shared.append(len(wanted & set(items)) / len(wanted) if wanted else 1.0)
+    if np.mean(shared) < overlap:
+        raise ValueError(
+            f"{folder}: golden queries: expected at least {overlap:.0%} of the items that the exported version showed, "
+            f"got {np.mean(shared):.0%}."
+        )
+
+
+def _row(time: int, utterance: str) -> dict[str, Any]:
+    empty: dict[str, Any] = {name: [] for name in ("history", "history_event", "history_time", "attributes", "exclude")}
+    return {"request_id": "", "user_id": "", "utterance": utterance, "request_time": time, "k": SLOTS, **empty}

@@ -1,0 +1,57 @@
+"""The server follows the label `stable`: another version is served as soon as it is there and found good."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from tfrec_llm.serving import versions
+from tfrec_llm.serving.server.asks import ModelUnavailableError
+from tfrec_llm.serving.server.measures import Measures
+from tfrec_llm.serving.server.model import Model
+
+log = logging.getLogger(__name__)
+
+
+async def follow(model: Model, export: Path, every: float, measures: Measures) -> None:
+    """Takes over what is labelled stable, without end; what can't be served is rolled back and never tried again.
+
+    Args:
+      model: what serves.
+      export: the export folder.
+      every: seconds between two looks.
+      measures: counts versions taken and refused.
+    """
+    refused: set[int] = set()
+    while True:
+        await asyncio.sleep(every)
+        try:
+            wanted = await asyncio.to_thread(versions.served_version, export)
+        except (ValueError, OSError) as error:
+            log.error("%s", error)
+            continue
+        if not wanted or wanted in refused or Path(model.folder) == (export / str(wanted)).absolute():
+            continue
+        try:
+            began = time.perf_counter()
+            alike = await model.switch(str((export / str(wanted)).absolute()))
+        except ModelUnavailableError as error:
+            log.warning("version %d: %s", wanted, error)
+            continue
+        except (ValueError, OSError) as error:
+            refused.add(wanted)
+            await _refuse(export, wanted, str(error), measures)
+            continue
+        way = "in place" if alike else "by another process"
+        measures.versions.labels("in_place" if alike else "full").inc()
+        log.info("model version %d is served, taken over %s in %.2f s", wanted, way, time.perf_counter() - began)
+
+
+async def _refuse(export: Path, version: int, reason: str, measures: Measures) -> None:
+    measures.versions.labels("refused").inc()
+    log.error("version %d is not served: %s", version, reason)
+    try:
+        labels = await asyncio.to_thread(versions.roll_back, export, reason, version)
+        log.warning("rolled back: version %d is stable again", labels.stable)
+    except (ValueError, OSError) as error:
+        log.error("%s", error)
