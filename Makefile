@@ -13,7 +13,7 @@ PY := .venv/bin/python
 ARGUMENTS = --config "$(CONFIG)" --run "$(RUN)" $(if $(SET),--set $(SET))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data train eval export recommend serve simulate bench tensorboard smoke test test-all lint format clean
+.PHONY: help setup data train eval export recommend serve update rollback simulate bench tensorboard smoke test test-all lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -39,6 +39,12 @@ recommend: setup  ## ask the export: USER=1 TEXT="funny animation for kids"
 
 serve: setup  ## answer requests over HTTP (SET="serving.port=8500"; documentation at /docs)
 	@$(PY) -m pipelines.serve $(ARGUMENTS)
+
+update: setup  ## learn from the event log of RUN while it is served (make serve SET="serving.learn=true" does it too)
+	@$(PY) -m pipelines.update $(ARGUMENTS)
+
+rollback: setup  ## serve the version of RUN that was served before, and this one never again
+	@$(PY) -m pipelines.update $(ARGUMENTS) --rollback
 
 simulate: setup  ## let the agents learn in small worlds with a known optimum
 	@$(PY) -m pipelines.simulate $(ARGUMENTS)

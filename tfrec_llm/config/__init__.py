@@ -1,5 +1,6 @@
 """A run's settings: the sections, and the strict TOML reader. Imports no TensorFlow."""
 
+from tfrec_llm.config.learn import Learn
 from tfrec_llm.config.reader import Component, ConfigError, build, choose, setting, to_table
 from tfrec_llm.config.sections import (
     Behaviour,
@@ -31,6 +32,7 @@ __all__ = [
     "Export",
     "Fusion",
     "Gate",
+    "Learn",
     "Little",
     "Modalities",
     "Ranking",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfrec_llm.config.learn import Learn
 from tfrec_llm.config.reader import Component, ConfigError, apply_override, build, setting
 from tfrec_llm.config.serving import Serving
 from tfrec_llm.config.text import Text
@@ -236,6 +237,7 @@ class Config:
     gate: Gate = field(default_factory=Gate)
     export: Export = field(default_factory=Export)
     serving: Serving = field(default_factory=Serving)
+    learn: Learn = field(default_factory=Learn)
     simulate: Simulate = field(default_factory=Simulate)
 
 

@@ -127,13 +127,12 @@ class EventLog:
         with self._reading() as connection:
             return connection.scalar(numbers.offset(count - 1).limit(1))
 
-    def read_events(self, after: int = 0, upto: int | None = None) -> Events:
-        """Events numbered above `after` and up to `upto`, in their order."""
+    def read_events(self, after: int = 0, upto: int | None = None, decision_ids: Sequence[str] | None = None) -> Events:
+        """Events numbered above `after` and up to `upto`, in their order; of some decisions alone, where named."""
         wanted = sql.select(events).where(events.c.sequence > after).order_by(events.c.sequence)
         if upto is not None:
             wanted = wanted.where(events.c.sequence <= upto)
-        with self._reading() as connection:
-            return events_of(connection.execute(wanted).mappings().all())
+        return events_of(self._rows(wanted, events.c.decision_id, decision_ids))
 
     def read_decisions(
         self, decision_ids: Sequence[str] | None = None, fusion_version: str = ""
@@ -147,16 +146,20 @@ class EventLog:
         Returns:
           The decisions, their features those of the first candidates that were logged; and how many were left out.
         """
-        rows: list[Mapping[str, Any]] = []
-        with self._reading() as connection:
-            wanted = sql.select(decisions).order_by(decisions.c.sequence)
-            if decision_ids is None:
-                rows = list(connection.execute(wanted).mappings())
-            else:
-                for part in _parts(list(dict.fromkeys(decision_ids))):
-                    rows += connection.execute(wanted.where(decisions.c.decision_id.in_(part))).mappings()
+        rows = self._rows(sql.select(decisions).order_by(decisions.c.sequence), decisions.c.decision_id, decision_ids)
         kept = [row for row in rows if not fusion_version or row["fusion_version"] == fusion_version]
-        return decisions_of(sorted(kept, key=lambda row: row["sequence"])), len(rows) - len(kept)
+        return decisions_of(kept), len(rows) - len(kept)
+
+    def decisions_until(self, time: int, model_version: str = "") -> list[str]:
+        """Ids of the decisions made up to a time in seconds, in their order; of one model version alone, where named.
+
+        Two calls with one time say the same once that time is some seconds past.
+        """
+        wanted = sql.select(decisions.c.decision_id).where(decisions.c.time <= time).order_by(decisions.c.sequence)
+        if model_version:
+            wanted = wanted.where(decisions.c.model_version == model_version)
+        with self._reading() as connection:
+            return list(connection.scalars(wanted))
 
     def forget_user(self, key: str) -> Forgotten:
         """Deletes all rows of a user, given by `user_key`. What a model has learnt from them stays in its weights."""
@@ -193,6 +196,15 @@ class EventLog:
             with _said(self._name), closing(self._engine.raw_connection()) as connection:
                 connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return Forgotten(made, gone)
+
+    def _rows(self, wanted: sql.Select, key: sql.Column, among: Sequence[str] | None) -> list[Mapping[str, Any]]:
+        """Rows by sequence; where ids are given, of these alone."""
+        with self._reading() as connection:
+            if among is None:
+                return list(connection.execute(wanted).mappings())
+            parts = _parts(list(dict.fromkeys(among)))
+            rows = [row for part in parts for row in connection.execute(wanted.where(key.in_(part))).mappings()]
+        return sorted(rows, key=lambda row: row["sequence"])
 
     @contextmanager
     def _writing(self) -> Iterator[sql.Connection]:

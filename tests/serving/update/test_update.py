@@ -1,0 +1,174 @@
+"""Learning from the log of a real export: what ships, what is taken back, and that a replay is equal."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import update as program
+from tfrec_llm import config as configs
+from tfrec_llm import training
+from tfrec_llm.feedback import DecisionRow, EventLog, EventRow, sqlite_url
+from tfrec_llm.serving import versions
+from tfrec_llm.serving.server.answering import load
+from tfrec_llm.serving.update.history import Learnt, add, read_history
+from tfrec_llm.serving.update.loop import Updates, replay, update
+from tfrec_llm.serving.update.watch import Rewards, objection
+
+T0 = 1_700_000_000
+LIKED = 0.6  # chance that a shown item of the liked half is taken
+
+
+@pytest.fixture(scope="module")
+def config(smoke_run):
+    found = configs.load(smoke_run / "config.toml")
+    learn = replace(found.learn, batch_events=400, window=10, least_decisions=32, watched=50)
+    gate = replace(found.gate, min_effective_sample=15.0, margin=0.5, bootstrap=100)
+    return replace(found, learn=learn, gate=gate)
+
+
+@pytest.fixture(scope="module")
+def answering(smoke_run):
+    return load(smoke_run / "export" / "1", smoke_run, "export", 1, 50)
+
+
+@pytest.fixture
+def run(smoke_run, tmp_path):
+    """A copy of the smoke run with an empty log."""
+    return Path(shutil.copytree(smoke_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def log(run):
+    opened = EventLog(sqlite_url(run / "log.db"))
+    yield opened
+    opened.close()
+
+
+def serve(answering, run, log, count, start=T0, liked=lambda item: hash_of(item) % 2 == 0, version=None, fusion=None):
+    """Decisions of the export and what users did who like half of the items; one a second."""
+    draw = np.random.default_rng(start)
+    fusion = fusion or training.stage_fingerprint(run, "fusion/context")
+    blank = {"user_id": "", "utterance": "", "request_time": start, "k": 10}
+    blank |= {name: [] for name in ("history", "history_event", "history_time", "attributes", "exclude")}
+    for first in range(0, count, 50):
+        names = [f"{start}-{place}" for place in range(first, min(first + 50, count))]
+        heard, arrays = answering([{**blank, "request_id": name} for name in names])
+        rows, events = [], []
+        for place, name in enumerate(names):
+            when, lists = start + first + place, {key: values[place] for key, values in heard["rows"].items()}
+            rows.append(
+                DecisionRow(
+                    name,
+                    when,
+                    "k" * 64,
+                    version or lists["model_version"],
+                    fusion,
+                    [],
+                    lists["candidate_ids"],
+                    arrays["features"][place],
+                    arrays["context"][place],
+                    lists["item_ids"],
+                    lists["propensities"],
+                )
+            )
+            taken = [item for item in lists["item_ids"] if liked(item) and draw.random() < LIKED]
+            events += [EventRow(f"{name} {item}", name, item, "reward", 1.0, when + 1) for item in taken]
+        log.add_decisions(rows)
+        log.add_events(events)
+
+
+def hash_of(item):
+    return int.from_bytes(item.encode()) % 7
+
+
+def test_a_batch_becomes_a_version_that_says_so_and_a_replay_is_equal(config, run, answering, log):
+    serve(answering, run, log, 400)
+    log.add_events([EventRow("later", f"{T0}-399", "x", "reward", 0.0, T0 + 500)])  # settles all of them
+    updates = Updates(config, run)
+    done = list(iter(updates.step, None))
+    shipped = [learnt for learnt in done if learnt.version]
+    assert len(shipped) >= 2
+    assert done == read_history(run / "export")
+    assert versions.served_version(run / "export") == shipped[-1].version
+    assert {learnt.source for learnt in shipped[1:]} <= {1, *(learnt.version for learnt in shipped)}
+    assert shipped[-1].decisions > 100
+    assert replay(config, run) < 1e-5
+
+
+def test_it_goes_on_where_a_killed_process_stopped(config, run, answering, log):
+    serve(answering, run, log, 400)
+    updates = Updates(config, run)
+    while not (learnt := updates.step()).version:
+        pass
+    lines = (run / "export" / "learning.jsonl").read_text()
+    versions.roll_back(run / "export", "undone")  # as if it had been killed before the label was set
+    labels = run / "export" / "labels.json"
+    labels.write_text(json.dumps({**json.loads(labels.read_text()), "refused": {}}))
+    (run / "export" / "learning.jsonl").write_text(lines + '{"event": 1, "ti')
+    more = Updates(config, run).step()
+    assert versions.read_labels(run / "export").stable >= learnt.version
+    assert more is None or more.event > learnt.event
+
+
+def test_too_few_decisions_and_another_fusion_teach_nothing_and_are_counted(config, run, answering, log):
+    serve(answering, run, log, 120, fusion="another")
+    log.add_events([EventRow("later", f"{T0}-1", "x", "reward", 0.0, T0 + 500)])
+    learnt = Updates(config, run).step()
+    assert (learnt.version, learnt.decisions) == (0, 0)
+    assert "fewer than 32 settled decisions" in learnt.reason
+    assert versions.served_version(run / "export") == 1
+
+
+def test_without_events_nothing_happens_and_the_program_ends(config, run, log, capsys):
+    update(config, run, once=True)
+    program.main(["--config", str(run / "config.toml"), "--run", str(run), "--once"])
+    assert "version 1 serves" in capsys.readouterr().out
+    assert not (run / "export" / "learning.jsonl").exists()
+
+
+def test_a_version_whose_reward_falls_is_taken_back(config, run, answering, log):
+    start = int(time.time()) - 1000
+    shutil.copytree(run / "export" / "1", run / "export" / "2")
+    versions.promote(run / "export", 2)
+    serve(answering, run, log, 100, start, version="1")
+    serve(answering, run, log, 100, start + 200, liked=lambda item: False, version="2")
+    Updates(config, run).step()
+    labels = versions.read_labels(run / "export")
+    assert labels.stable == 1
+    assert "live reward: 0.0000 per decision (100 decisions)" in labels.refused["2"]
+
+
+def test_only_what_is_surely_worse_by_more_than_the_tolerance_is_objected_to(config):
+    old = Rewards(1.0, 0.01, 100)
+    settings = config.learn  # watched 50, tolerance .1
+    assert objection(Rewards(0.8, 0.01, 100), old, settings)
+    assert not objection(Rewards(0.8, 0.01, 49), old, settings)  # too few
+    assert not objection(Rewards(0.8, 0.2, 100), old, settings)  # not sure
+    assert not objection(Rewards(0.92, 0.001, 100), old, settings)  # within the tolerance
+    # -.12 + 1.96 * sqrt(.01^2 + .01^2) = -.0923 is above -.1: not sure
+    assert not objection(Rewards(0.88, 0.01, 100), old, settings)
+
+
+def test_rollback_by_hand(run, capsys):
+    shutil.copytree(run / "export" / "1", run / "export" / "2")
+    versions.promote(run / "export", 2)
+    command = ["--config", str(run / "config.toml"), "--run", str(run), "--rollback"]
+    program.main(command)
+    assert "version 1" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="before 1 to go back to"):
+        program.main(command)
+
+
+def test_history_is_read_as_it_was_written(tmp_path):
+    kept = [Learnt(256, T0, 1, 2, 99, "gain"), Learnt(512, T0 + 9, 2, 0, 120, "refused", 0.5, -0.1, 3)]
+    for one in kept:
+        add(tmp_path, one)
+    assert read_history(tmp_path) == kept
+    (tmp_path / "learning.jsonl").write_text('{"event": 3}\n')
+    with pytest.raises(ValueError, match="delete it to learn anew"):
+        read_history(tmp_path)

@@ -1,0 +1,8 @@
+"""Learning while serving: log -> batch -> policy -> gate -> next version -> watched, and taken back where it is worse.
+
+Runs in a process of its own; the server follows the labels that it sets.
+"""
+
+from tfrec_llm.serving.update.loop import replay, update
+
+__all__ = ["replay", "update"]

@@ -1,0 +1,57 @@
+"""What learning did, batch by batch: `<run>/export/learning.jsonl`; from there it goes on, by it it is replayed."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tfrec_llm.serving.update.batches import Cut
+
+NAME = "learning.jsonl"
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """One batch."""
+
+    event: int  # its cut
+    time: int
+    source: int  # the version that it started from
+    version: int  # that it became, 0 = refused
+    decisions: int  # that it learnt from
+    reason: str  # of the gate
+    value: float | None = None  # estimated reward of a decision, before
+    gain: float | None = None  # of the new policy
+    left_out: int = 0  # decisions of another fusion version
+
+    @property
+    def cut(self) -> Cut:
+        """How far the log has been learnt from."""
+        return Cut(self.event, self.time)
+
+
+def read_history(folder: Path) -> list[Learnt]:
+    """All batches, in their order; a line that a killed process left unfinished does not count.
+
+    Raises:
+      ValueError: a line that is none of ours.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return []
+    whole = [line for line in path.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        return [Learnt(**json.loads(line)) for line in whole]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected a batch in each line, got: {error}; delete it to learn anew.") from error
+
+
+def add(folder: Path, learnt: Learnt) -> None:
+    """Adds a batch; it is on disk when this returns."""
+    path = folder / NAME
+    text = path.read_text("utf-8") if path.exists() else ""
+    kept = text[: text.rfind("\n") + 1]
+    with path.open("w", encoding="utf-8") as file:
+        file.write(kept + json.dumps(asdict(learnt)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

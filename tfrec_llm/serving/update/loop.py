@@ -1,0 +1,178 @@
+"""The loop: waits for a batch of events, learns, asks the gate, exports, watches."""
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tfrec_llm import data, feedback, training
+from tfrec_llm.config import Config
+from tfrec_llm.evaluation.policies import Verdict
+from tfrec_llm.feedback import EventLog, LogUnavailableError
+from tfrec_llm.serving import bundle, versions
+from tfrec_llm.serving.saved_model import export_policy
+from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
+from tfrec_llm.serving.update.history import Learnt, add, read_history
+from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, shorten, with_policy
+from tfrec_llm.serving.update.watch import objection, rewards_of
+
+log = logging.getLogger(__name__)
+
+
+class Updates:
+    """What a run learns from its event log.
+
+    Args:
+      config: the run's settings.
+      run: a finished run folder with an export.
+
+    Raises:
+      ValueError: no export, or a bad database URL.
+      LogUnavailableError: the event log cannot be opened.
+    """
+
+    def __init__(self, config: Config, run: Path):
+        self.config, self.run, self.folder = config, run, run / "export"
+        if not versions.served_version(self.folder):
+            raise ValueError(f"{self.folder}: expected an export, found none; run `make train` or `make export` first.")
+        self.log = EventLog(config.serving.log or feedback.sqlite_url(run / "log.db"))
+        self.domain = data.read_dataset(run / "data").domain
+        self.fusion_version = training.stage_fingerprint(run, "fusion/context")
+        self._watched: set[int] = set()
+
+    def step(self) -> Learnt | None:
+        """Learns from the next batch of events, if there is one, and looks after the version that serves.
+
+        Returns:
+          What was learnt; None where there are too few events, or too few settled decisions.
+        """
+        self._finish()
+        self._watch()
+        done = read_history(self.folder)
+        cut = next_cut(self.log, done[-1].cut if done else Cut(), self.config.learn)
+        if cut is None:
+            return None
+        source = versions.served_version(self.folder)
+        before = bundle.read_policy(self.folder / str(source))
+        after, verdict, batches = self.learn(before, cut, len(done) + 1)
+        version = 0
+        if verdict.ships:
+            version = int(export_policy(self.folder / str(source), after).name)
+        count = 0 if batches.learnt is None else len(batches.learnt.allowed)
+        learnt = Learnt(
+            cut.event, cut.time, source, version, count, "; ".join(verdict.reasons), verdict.incumbent,
+            verdict.difference, batches.counts["other_fusion"],
+        )  # fmt: skip
+        add(self.folder, learnt)
+        self._finish()
+        versions.prune(self.folder, self.config.learn.keep_versions)
+        return learnt
+
+    def learn(self, before: Policy, cut: Cut, number: int) -> tuple[Policy, Verdict, Batches]:
+        """A policy and a cut -> the next policy, and what the gate says of it; the same whenever it is asked."""
+        agent = with_policy(self.config, self.run, before)
+        wanted = (self.config.gate.share, self.fusion_version, agent.shape.num_candidates)
+        batches = read_batches(self.log, cut, self.domain, self.config.learn, *wanted)
+        least = self.config.learn.least_decisions
+        if min(0 if part is None else len(part.allowed) for part in batches[:2]) < least:
+            reason = f"fewer than {least} settled decisions to learn from and to judge by"
+            return before, Verdict(False, "routine", (reason,), 0, 0.0), batches
+        learn(agent, batches.learnt, self.config, number)
+        step = shorten(agent, before, batches.learnt, self.config)
+        log.info("batch %d: %.3g of the step is taken", number, step)
+        verdict = judge(with_policy(self.config, self.run, before), agent, batches.judged, self.config)
+        return policy_of(agent), verdict, batches
+
+    def _finish(self) -> None:
+        """Serves what the last batch became, also where a killed process had come no further than its export."""
+        done = read_history(self.folder)
+        labels = versions.read_labels(self.folder)
+        version = done[-1].version if done else 0
+        if version > labels.stable and str(version) not in labels.refused and (self.folder / str(version)).is_dir():
+            versions.promote(self.folder, version)
+
+    def _watch(self) -> None:
+        """Takes the stable version back where its live reward is surely lower."""
+        labels = versions.read_labels(self.folder)
+        if not labels.before or labels.stable in self._watched:
+            return
+        now = int(time.time())
+        new, old = (
+            rewards_of(self.log, version, self.domain, self.config.learn, now)
+            for version in (labels.stable, labels.before[-1])
+        )
+        if reason := objection(new, old, self.config.learn):
+            back = versions.roll_back(self.folder, reason, labels.stable)
+            log.warning("version %d is taken back, %d serves again: %s", labels.stable, back.stable, reason)
+        elif min(new.count, old.count) >= 5 * self.config.learn.watched:
+            self._watched.add(labels.stable)
+
+
+def update(config: Config, run: Path, once: bool = False) -> None:
+    """Learns from the event log, without end.
+
+    Args:
+      config: the run's settings.
+      run: a finished run folder.
+      once: ends when no batch of events is left.
+
+    Raises:
+      ValueError: no export, or one that does not fit the run.
+    """
+    updates = Updates(config, run)
+    while True:
+        try:
+            learnt = updates.step()
+        except LogUnavailableError as error:
+            log.warning("%s", error)
+            learnt = None
+            if once:
+                raise ValueError(str(error)) from error
+        if learnt is not None:
+            became = f"version {learnt.version}" if learnt.version else "nothing new"
+            log.info(
+                "events up to %d: learnt from %d decisions, %s (%s)",
+                learnt.event, learnt.decisions, became, learnt.reason,
+            )  # fmt: skip
+        elif once:
+            return
+        else:
+            time.sleep(config.learn.poll_seconds)
+
+
+def replay(config: Config, run: Path) -> float:
+    """Learns all batches again, from the log and the version that the first one started from.
+
+    Args:
+      config: as when it learnt.
+      run: the run folder.
+
+    Returns:
+      The largest difference of any weight to the versions that are still there.
+
+    Raises:
+      ValueError: nothing was learnt, or the first version is gone.
+    """
+    updates = Updates(config, run)
+    done = read_history(updates.folder)
+    if not done or not (updates.folder / str(done[0].source)).is_dir():
+        raise ValueError(f"{updates.folder}: expected batches that were learnt, and their first version; found none.")
+    policies = {done[0].source: bundle.read_policy(updates.folder / str(done[0].source))}
+    largest = 0.0
+    for number, learnt in enumerate(done, start=1):
+        before = policies.get(learnt.source)
+        if before is None:  # another export came between
+            before = bundle.read_policy(updates.folder / str(learnt.source))
+        after, verdict, _ = updates.learn(before, learnt.cut, number)
+        if verdict.ships != bool(learnt.version):
+            raise ValueError(
+                f"replay: batch {number}: the gate says {verdict.reasons}, and said {learnt.reason!r} then."
+            )
+        if learnt.version:
+            policies[learnt.version] = after
+            if (updates.folder / str(learnt.version)).is_dir():
+                kept = bundle.read_policy(updates.folder / str(learnt.version))
+                differences = [np.abs(kept[name] - after[name]).max(initial=0) for name in after]
+                largest = max(largest, float(max(differences)))
+    return largest
