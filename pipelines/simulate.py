@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import arguments, sessions, stages
+from pipelines import arguments, crowd, sessions, stages
 from tfrec_llm import evaluation, ranking, training
 from tfrec_llm.config import Config
 
@@ -28,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset = stages.load_dataset(run)
         with tempfile.TemporaryDirectory() as scratch:
             metrics = sessions.judge_run_sessions(config, run, dataset, Path(scratch))
+        evaluation.merge_report(run / "metrics.json", metrics)
+    if config.simulate.crowd_sessions:
+        dataset = stages.load_dataset(run)
+        with tempfile.TemporaryDirectory(dir=run) as scratch:
+            metrics = crowd.judge_crowd(config, run, dataset, Path(scratch))
         evaluation.merge_report(run / "metrics.json", metrics)
     evaluation.print_table(evaluation.read_report(run / "metrics.json"))
 

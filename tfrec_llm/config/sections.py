@@ -217,6 +217,10 @@ class Simulate:
     worlds: tuple[str, ...] = setting(("linear",), "names in tfrec_llm.ranking.WORLDS")
     users: int = setting(256, "users per round", low=1)
     rounds: int = setting(400, "rounds", low=1)
+    crowd_sessions: int = setting(
+        0, "sessions of users with shifted tastes in which the finished run learns; 0 = none", low=0
+    )
+    crowd_shift: float = setting(1.0, "standard deviation of a category's shift, in log-odds of liking", low=0)
     session_users: int = setting(400, "users whose sessions with a finished run are judged; 0 = none", low=0)
 
 

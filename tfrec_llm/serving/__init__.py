@@ -15,6 +15,7 @@ _PLACES = {
     "export": "saved_model",
     "golden_rows": "golden",
     "load_recommender": "compose",
+    "read_policy": "bundle",
     "load_signal_path": "compose",
     "load_unblended": "compose",
     "newest_version": "versions",

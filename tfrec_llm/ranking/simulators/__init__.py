@@ -1,7 +1,7 @@
 """Users who respond, fitted on training events: a trainer that agents learn with, a judge that only judges them."""
 
 from tfrec_llm.ranking.simulators.played import Play, Policy, Visitors, play, session_metrics, taking_event
-from tfrec_llm.ranking.simulators.stage import fit_simulator, make_sessions
+from tfrec_llm.ranking.simulators.stage import fit_simulator, make_sessions, shifted
 from tfrec_llm.ranking.simulators.tables import ResponseTables
 from tfrec_llm.ranking.simulators.world import Sessions, SessionState
 
@@ -16,5 +16,6 @@ __all__ = [
     "make_sessions",
     "play",
     "session_metrics",
+    "shifted",
     "taking_event",
 ]

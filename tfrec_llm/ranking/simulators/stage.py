@@ -47,6 +47,20 @@ def fit_simulator(
     return tables, metrics
 
 
+def shifted(tables: ResponseTables, dataset: Dataset, amount: float, seed: int) -> ResponseTables:
+    """Tables of users whose tastes have moved: each category is liked more or less, by a normal draw.
+
+    Args:
+      tables: of a fitted simulator.
+      dataset: its categories; without any, nothing moves.
+      amount: standard deviation of a category's shift, in log-odds.
+      seed: of the draws.
+    """
+    categories = item_tables(dataset).categories.numpy()  # [N+2, G], rows sum to one or are zero
+    moves = np.random.default_rng([seed, 11]).normal(0, amount, categories.shape[1])
+    return tables._replace(item_bias=(tables.item_bias + categories @ moves).astype(np.float32))
+
+
 def make_sessions(tables: ResponseTables, dataset: Dataset, factor: float = 1.0) -> Sessions:
     """A world of sessions over fitted tables."""
     return Sessions(tables, item_tables(dataset), dataset.domain, factor)

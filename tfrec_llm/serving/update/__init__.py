@@ -3,6 +3,7 @@
 Runs in a process of its own; the server follows the labels that it sets.
 """
 
-from tfrec_llm.serving.update.loop import replay, update
+from tfrec_llm.serving.update.history import Learnt
+from tfrec_llm.serving.update.loop import Updates, replay, update
 
-__all__ = ["replay", "update"]
+__all__ = ["Learnt", "Updates", "replay", "update"]
