@@ -40,6 +40,7 @@ class TensorFlowServing:
     def __init__(self, url: str, settings: Serving):
         options = [(f"grpc.max_{way}_message_length", LARGEST) for way in ("send", "receive")]
         options += [("grpc.enable_http_proxy", 0), ("grpc.max_reconnect_backoff_ms", 5_000)]
+        options += [("grpc.lb_policy_name", "round_robin")]  # over all addresses of a name
         self._channel = grpc.aio.insecure_channel(url, options=options)
         self._stub = messages.load().service.PredictionServiceStub(self._channel)
         self._url, self._settings = url, settings
