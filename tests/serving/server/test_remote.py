@@ -1,8 +1,16 @@
 """The model that a TensorFlow Serving has: its answers are the worker's, and what fails there fails in good order."""
 
 import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 
@@ -176,3 +184,31 @@ def test_too_many_who_wait_are_refused(served, asks):
 
     answers = run(served.url, scenario, max_waiting=5)
     assert [type(answer).__name__ for answer in answers] == ["Decided"] * 5 + ["ModelUnavailableError"] * 4
+
+
+def test_the_whole_server_answers_over_it_without_tensorflow_in_its_process(served, smoke_run, tmp_path):
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run), "--set"]
+    command += ["serving.port=0", "serving.timeout_ms=20000.0", "serving.log_wait_ms=1000.0"]
+    environment = {**os.environ, "TF_SERVING_URL": served.url, "TFREC_LLM_LOG": f"sqlite:///{tmp_path / 'log.db'}"}
+    environment |= {"TFREC_LLM_SECRET": "a secret of the tests", "TFREC_LLM_API_KEYS": "open sesame"}
+    with (tmp_path / "said.txt").open("w") as said:
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[3], env=environment, stderr=said, stdout=said)
+    try:
+        for _ in range(1200):
+            text = (tmp_path / "said.txt").read_text("utf-8")
+            if found := re.search(r"serving on (http://\S+)", text):
+                break
+            assert process.poll() is None, text
+            time.sleep(0.1)
+        with httpx.Client(base_url=found[1], timeout=60, headers={"X-API-Key": "open sesame"}) as client:
+            assert client.get("/healthz").json()["encoder"] == "TensorFlow Serving"
+            answer = client.post("/recommend", json={"user_id": "7", "utterance": "手机", "k": 5}).json()
+            assert (len(answer["items"]), answer["model_version"]) == (5, "1")
+            event = {"decision_id": answer["decision_id"], "item_id": answer["items"][0]["id"], "event": "like"}
+            assert client.post("/feedback", json={"event_id": "e", **event}).json() == {"new": 1, "known": 0}
+            client.headers.clear()
+            assert client.get("/metrics").status_code == 401
+        assert "libtensorflow" not in Path(f"/proc/{process.pid}/maps").read_text()
+    finally:
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)
