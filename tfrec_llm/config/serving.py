@@ -39,3 +39,4 @@ class Serving:
         "what encodes utterances: export = the SavedModel itself; auto, openvino, tensorflow = text.engine's",
         choices=("auto", "export", "openvino", "tensorflow"),
     )
+    label: str = setting("stable", "TF_SERVING_URL: which version is asked, by its label in models.config")

@@ -15,6 +15,7 @@ from tfrec_llm.serving.golden import write_golden
 from tfrec_llm.serving.manifest import write_manifest
 from tfrec_llm.serving.recommender import Recommender, Request
 from tfrec_llm.serving.versions import newest_version, promote, try_out
+from tfrec_llm.serving.warm_up import write_batching, write_warm_up
 from tfrec_llm.types import Tensor
 
 MAX_GRAPH_BYTES = 64 * 2**20
@@ -65,8 +66,10 @@ def export(recommender: Recommender, folder: Path, settings: Export, golden: Seq
         _check_size(partial / "saved_model.pb")
         bundle.divide(partial)
         write_golden(partial, golden, lambda rows: _ask(functions["serving_default"], rows))
+        write_warm_up(partial, functions, recommender.items.some(3), settings)
         write_manifest(partial, version)
         os.replace(partial, folder / str(version))
+        write_batching(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     promote(folder, version)
@@ -119,6 +122,7 @@ def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable
       settings: widths T, A, X of the fixed inputs.
     """
     request, spec = _request_spec(settings), tf.TensorSpec
+    longest = recommender.path.text.max_tokens
     utterance = spec([None], tf.string, "utterance")
     text = {"ids": spec([None, None], tf.int32, "ids"), "mask": spec([None, None], tf.bool, "mask")}
     vector = {
@@ -134,9 +138,11 @@ def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable
 
     def tokenize(utterance: Tensor) -> dict[str, Tensor]:
         ids, mask = recommender.path.text.tokenize(tf.strings.strip(utterance))
-        return {"ids": ids, "mask": mask}
+        return {"ids": _widened(ids, longest), "mask": _widened(mask, longest)}
 
     def encode_text(ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        width = tf.maximum(tf.reduce_max(tf.where(mask, tf.range(tf.shape(mask)[1]) + 1, 0)), 2)
+        ids, mask = ids[:, :width], mask[:, :width]
         return {"embedding": tf.cast(recommender.path.text.encode_request(ids, mask), tf.float32)}
 
     return {
@@ -158,6 +164,16 @@ def _request_spec(settings: Export) -> dict[str, tf.TensorSpec]:
     rows = {"request_id": tf.string, "user_id": tf.string, "request_time": tf.int64, "k": tf.int32}
     wide = {name: tf.TensorSpec([None, width], dtype, name) for name, (width, dtype) in widths.items()}
     return wide | {name: tf.TensorSpec([None], dtype, name) for name, dtype in rows.items()}
+
+
+def _widened(rows: Tensor, width: int) -> Tensor:
+    """[B, L] -> [B, width], padded with 0 or False.
+
+    A model server that puts requests together wants equal widths: where it may widen rows itself, it repeats the first
+    value of a tensor, which in a mask is True.
+    """
+    padded = tf.pad(rows, [[0, 0], [0, width - tf.shape(rows)[1]]])
+    return tf.ensure_shape(padded, [None, width])
 
 
 def _check_size(graph: Path) -> None:

@@ -31,6 +31,10 @@ class ItemVocabulary(tf.Module):
         self._table = tf.lookup.StaticHashTable(text_file, default_value=UNKNOWN - FIRST_ITEM)
         self._ids = tf.Variable(["", ""] + [str(i) for i in item_ids[FIRST_ITEM:]], trainable=False, name="item_ids")
 
+    def some(self, count: int) -> list[str]:
+        """The first ids of all."""
+        return [name.decode("utf-8") for name in self._ids[FIRST_ITEM : FIRST_ITEM + count].numpy()]
+
     def indices(self, ids: tf.Tensor) -> tf.Tensor:
         """int32 item indices of id strings; "" is padding, a stranger is unknown."""
         found = tf.cast(self._table.lookup(ids), tf.int32) + FIRST_ITEM

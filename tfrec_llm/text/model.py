@@ -67,6 +67,11 @@ class TextModel(tf.Module):
         """Width of what `encode_request` makes."""
         return self.dim + (0 if self.slots is None else NUM_BOUNDS)
 
+    @property
+    def max_tokens(self) -> int:
+        """The longest row that `tokenize` makes."""
+        return min(self._max_tokens, self.encoder.bert.max_length)
+
     def tokenize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Utterances [B] -> ids [B, L] int32, mask [B, L] bool."""
         return self.encoder.tokenize(texts, "query", self._max_tokens)

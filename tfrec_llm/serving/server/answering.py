@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,10 @@ import tensorflow_text  # noqa: F401  (its ops are in the export)
 
 from tfrec_llm import config as configs
 from tfrec_llm import text
+from tfrec_llm.serving.columns import HEARD, WIDE, Row, inputs_of, lists_of
 from tfrec_llm.text.encoders.engine import make_engine
 
 log = logging.getLogger(__name__)
-WIDE = {"history": "", "history_event": "", "history_time": 0, "attributes": "", "exclude": ""}
-STRINGS = ("item_ids", "because", "intent", "emotion", "sentiment", "model_version", "candidate_ids")
-NUMBERS = ("scores", "propensities", "intent_probability", "emotion_probability")
-Row = Mapping[str, Any]  # the fields of `asks.Ask`
 
 
 class Answering:
@@ -60,8 +57,9 @@ class Answering:
             embedding[spoken] = self._embed([rows[place]["utterance"] for place in spoken])
             has_text[spoken] = True
         encoded = time.perf_counter()
-        outputs = self._decide(embedding=tf.constant(embedding), has_text=tf.constant(has_text), **self._inputs(rows))
-        heard = {name: outputs[name].numpy() for name in (*STRINGS, *NUMBERS, "context", "features")}
+        asked = {name: tf.constant(values) for name, values in inputs_of(rows, self.widths).items()}
+        outputs = self._decide(embedding=tf.constant(embedding), has_text=tf.constant(has_text), **asked)
+        heard = {name: outputs[name].numpy() for name in HEARD}
         self.candidates = heard["candidate_ids"].shape[1]
         seconds = {"encode": encoded - began, "decide": time.perf_counter() - encoded}
         arrays = {
@@ -69,10 +67,7 @@ class Answering:
             "features": heard["features"][:, : self._log_candidates].astype(np.float32),
             "embedding": embedding,
         }
-        lists = {name: _decoded(heard[name].tolist()) for name in STRINGS} | {
-            name: heard[name].tolist() for name in NUMBERS
-        }
-        return {"rows": lists, "has_text": has_text.tolist(), "seconds": seconds}, arrays
+        return {"rows": lists_of(heard), "has_text": has_text.tolist(), "seconds": seconds}, arrays
 
     def lists(self, rows: Sequence[Row]) -> dict[str, list]:
         """The outputs of a batch that are lists, by name."""
@@ -101,18 +96,11 @@ class Answering:
             variables[name].assign(value)
         self._model.version.assign(version)
 
-    def _inputs(self, rows: Sequence[Row]) -> dict[str, tf.Tensor]:
-        wide = {name: _padded([row[name] for row in rows], self.widths[name], empty) for name, empty in WIDE.items()}
-        return {name: tf.constant(values) for name, values in wide.items()} | {
-            "request_id": tf.constant([row["request_id"] for row in rows]),
-            "user_id": tf.constant([row["user_id"] for row in rows]),
-            "request_time": tf.constant([row["request_time"] for row in rows], tf.int64),
-            "k": tf.constant([row["k"] for row in rows], tf.int32),
-        }
-
     def _embed(self, utterances: Sequence[str]) -> np.ndarray:
         tokens = self._tokenize(utterance=tf.constant(list(utterances)))
-        return self._encode(tokens["ids"].numpy(), tokens["mask"].numpy())
+        ids, mask = tokens["ids"].numpy(), tokens["mask"].numpy()
+        longest = max(int(mask.any(axis=0).sum()), 2)  # the rest of the fixed width is padding
+        return self._encode(ids[:, :longest], mask[:, :longest])
 
     def _encode_in_export(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return self._encode_text(ids=tf.constant(ids), mask=tf.constant(mask))["embedding"].numpy()
@@ -170,16 +158,3 @@ def _fast(run: Path, engine: str, threads: int) -> Callable | None:
         return None
     log.info("utterances are encoded by %s", made.name)
     return made
-
-
-def _padded(rows: Sequence[Sequence[Any]], width: int, empty: Any) -> np.ndarray:
-    """[B, width]: the last that fit, padded on the right."""
-    padded = np.full((len(rows), width), empty, np.int64 if empty == 0 else object)
-    for place, values in enumerate(rows):
-        kept = values[-width:]
-        padded[place, : len(kept)] = kept
-    return padded
-
-
-def _decoded(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else [_decoded(v) for v in value]

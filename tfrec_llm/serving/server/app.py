@@ -14,6 +14,7 @@ from tfrec_llm.config import Serving
 from tfrec_llm.serving.server import feedback, health, predict, recommend
 from tfrec_llm.serving.server.following import follow
 from tfrec_llm.serving.server.gate import Gate
+from tfrec_llm.serving.server.model import Model
 from tfrec_llm.serving.server.parts import Parts, compose
 from tfrec_llm.serving.server.refusals import add_handlers
 
@@ -62,7 +63,9 @@ async def serve(run: Path, settings: Serving) -> None:
     listening, following = _bind(settings.host, settings.port), None
     try:
         await parts.model.start()
-        following = asyncio.create_task(follow(parts.model, run / "export", settings.follow_seconds, parts.measures))
+        if isinstance(parts.model, Model):  # a TensorFlow Serving follows the labels itself
+            looking = follow(parts.model, run / "export", settings.follow_seconds, parts.measures)
+            following = asyncio.create_task(looking)
         log.info("serving on http://%s:%d (documentation at /docs)", *listening.getsockname()[:2])
         await uvicorn.Server(config).serve(sockets=[listening])
     finally:

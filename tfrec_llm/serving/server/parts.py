@@ -1,7 +1,9 @@
 """What the routes share: settings, model, event log, names, measures."""
 
+import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfrec_llm import data, feedback
@@ -9,8 +11,13 @@ from tfrec_llm.config import Serving
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.model import Model
 from tfrec_llm.serving.server.recorder import Recorder
+from tfrec_llm.serving.server.remote import RemoteModel
 from tfrec_llm.serving.server.secret import read_secret
 from tfrec_llm.serving.versions import served_version
+
+REMOTE = "TF_SERVING_URL"  # host:port of a TensorFlow Serving's gRPC, asked instead of a worker of ours
+LOG = "TFREC_LLM_LOG"  # the event log's URL, which may hold a password
+KEYS = "TFREC_LLM_API_KEYS"  # separated by commas
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Parts:
     """Everything that answers requests."""
 
     settings: Serving
-    model: Model
+    model: Model | RemoteModel
     recorder: Recorder
     measures: Measures
     secret: bytes
@@ -26,16 +33,43 @@ class Parts:
     titles: Mapping[str, str]  # item id -> title, "" where there is none
 
 
-def compose(run: Path, settings: Serving) -> Parts:
+def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.environ) -> Parts:
     """The parts of a run's server; nothing is started yet.
 
     Args:
       run: a finished run folder.
       settings: `[serving]`.
+      environment: what of it is secret or of this place: `TF_SERVING_URL`, `TFREC_LLM_LOG`, `TFREC_LLM_API_KEYS`.
 
     Raises:
       ValueError: no export, a bad database URL, a secret that could be guessed, or data that `prepare` did not write.
     """
+    settings = _completed(settings, environment)
+    measures = Measures()
+    model = _model(run, settings, environment.get(REMOTE, ""), measures)
+    events, titles = data.read_names(run / "data")
+    return Parts(
+        settings,
+        model,
+        Recorder(settings.log or feedback.sqlite_url(run / "log.db"), settings, measures),
+        measures,
+        read_secret(run, environment),
+        (*events, feedback.REWARD),
+        titles,
+    )
+
+
+def _completed(settings: Serving, environment: Mapping[str, str]) -> Serving:
+    """What the config leaves empty may come from the environment."""
+    keys = tuple(key for key in environment.get(KEYS, "").split(",") if key)
+    return replace(settings, log=settings.log or environment.get(LOG, ""), api_keys=settings.api_keys or keys)
+
+
+def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model | RemoteModel:
+    if url:
+        if not url.rpartition(":")[2].isdigit():
+            raise ValueError(f"{REMOTE}: expected host:port of a TensorFlow Serving's gRPC, got {url!r}; correct it.")
+        return RemoteModel(url, _fusion_version(run), settings, measures)
     version = served_version(run / "export")
     if not version:
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train` or `make export` first.")
@@ -47,14 +81,12 @@ def compose(run: Path, settings: Serving) -> Parts:
         "log_candidates": settings.log_candidates,
         "golden_overlap": settings.golden_overlap,
     }
-    events, titles = data.read_names(run / "data")
-    measures = Measures()
-    return Parts(
-        settings,
-        Model(order, settings, measures),
-        Recorder(settings.log or feedback.sqlite_url(run / "log.db"), settings, measures),
-        measures,
-        read_secret(run),
-        (*events, feedback.REWARD),
-        titles,
-    )
+    return Model(order, settings, measures)
+
+
+def _fusion_version(run: Path) -> str:
+    """The fingerprint of the run's fusion, empty where the run has none; read without TensorFlow."""
+    try:
+        return str(json.loads((run / "fusion" / "context" / "stage.json").read_text("utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -53,7 +53,7 @@ class Worker:
             raise ModelUnavailableError("the model died over this request; it is being started again") from error
         if "failed" in head:
             raise AnswerError(f"the model failed on a batch of {len(asks)} ({head['failed']})")
-        return [_decided(place, ask.k, head, arrays) for place, ask in enumerate(asks)], head["seconds"]
+        return [decided_row(place, ask.k, head, arrays) for place, ask in enumerate(asks)], head["seconds"]
 
     async def reload(self, folder: str) -> Facts:
         """Takes the policy of another version over.
@@ -113,8 +113,8 @@ async def start(order: Mapping[str, Any]) -> Worker:
     raise ValueError(f"model worker: expected it to load {order['model']}, got: {reason}.")
 
 
-def _decided(place: int, k: int, head: Mapping[str, Any], arrays: Mapping[str, Any]) -> Decided:
-    """One row of a batch, its slate cut to what the row asked for."""
+def decided_row(place: int, k: int, head: Mapping[str, Any], arrays: Mapping[str, Any]) -> Decided:
+    """One row of a batch, its slate cut to what the row asked for; `head` and `arrays` as of `answering.Answering`."""
     row = {name: values[place] for name, values in head["rows"].items()}
     for name in ("item_ids", "scores", "propensities", "because"):
         row[name] = row[name][: max(k, 0)]

@@ -1,0 +1,86 @@
+"""Stands for TensorFlow Serving's binary, which no package index has: its gRPC over a loaded SavedModel.
+
+What it answers comes from the export's own signatures, over a real connection, in its own messages; how the binary puts
+requests together, reads its files and moves its labels is not shown by it.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (its ops are in the export)
+from tensorflow.core.framework import tensor_shape_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+LABEL = "stable"
+
+
+class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """One version under one label.
+
+    Args:
+      folder: the version's folder.
+
+    Attributes:
+      version: what it says it is.
+      asked: names of the signatures that were asked, with their batch sizes.
+      fails: status code that `Predict` ends with, None = it answers.
+    """
+
+    def __init__(self, folder):
+        self.signatures = tf.saved_model.load(str(folder)).signatures
+        self.version, self.asked, self.fails = int(folder.name), [], None
+
+    def Predict(self, request, context):  # noqa: N802  (the service's name)
+        self._check(request.model_spec, context)
+        if self.fails is not None:
+            context.abort(self.fails, "as the test says")
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        name = request.model_spec.signature_name
+        self.asked.append((name, len(next(iter(inputs.values())))))
+        if any(len(value) != self.asked[-1][1] for value in inputs.values()):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "inputs of different lengths")
+        response = predict_pb2.PredictResponse()
+        self._describe(response.model_spec, name)
+        for key, value in self.signatures[name](**inputs).items():
+            if not request.output_filter or key in request.output_filter:
+                response.outputs[key].CopyFrom(self._repeated(value))
+        return response
+
+    def GetModelMetadata(self, request, context):  # noqa: N802  (the service's name)
+        self._check(request.model_spec, context)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        for name, function in self.signatures.items():
+            for key, spec in function.structured_input_signature[1].items():
+                sizes = [tensor_shape_pb2.TensorShapeProto.Dim(size=size or -1) for size in spec.shape]
+                found.signature_def[name].inputs[key].tensor_shape.dim.extend(sizes)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        self._describe(response.model_spec, "")
+        response.metadata["signature_def"].Pack(found)
+        return response
+
+    def _check(self, spec, context):
+        if (spec.name, spec.version_label) != ("recommender", LABEL):
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such model or label")
+
+    def _describe(self, spec, signature):
+        spec.name, spec.signature_name, spec.version.value = "recommender", signature, self.version
+
+    @staticmethod
+    def _repeated(value):
+        """A tensor in the repeated fields that the binary answers with, not in its bytes."""
+        proto = tf.make_tensor_proto(value.numpy())
+        if proto.tensor_content:
+            kind = {tf.float32: "float_val", tf.int32: "int_val", tf.bool: "bool_val"}[value.dtype]
+            proto.ClearField("tensor_content")
+            getattr(proto, kind).extend(value.numpy().ravel().tolist())
+        return proto
+
+
+def serve(stand_in, port=0):
+    """A started gRPC server over a stand-in, and its port."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(stand_in, server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return server, port
