@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from tfrec_llm.config import Serving
 from tfrec_llm.serving.server import feedback, health, predict, recommend
 from tfrec_llm.serving.server.gate import Gate
+from tfrec_llm.serving.server.page import routes as page
 from tfrec_llm.serving.server.parts import Parts, compose
 from tfrec_llm.serving.server.refusals import add_handlers
 
@@ -37,7 +38,7 @@ def make_app(parts: Parts) -> FastAPI:
 
     app = FastAPI(title="tfrec_llm", description="A recommender that hears, remembers and learns.", lifespan=alive)
     app.state.parts = parts
-    for part in (recommend, feedback, predict, health):
+    for part in (recommend, feedback, predict, health, page):
         app.include_router(part.router)
     add_handlers(app)
     settings = parts.settings

@@ -1,13 +1,14 @@
 """What the routes share: settings, model, event log, names, measures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfrec_llm import data, feedback
 from tfrec_llm.config import Serving
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.model import Model
+from tfrec_llm.serving.server.page.facts import PageFacts, read_page_facts
 from tfrec_llm.serving.server.recorder import Recorder
 from tfrec_llm.serving.server.secret import read_secret
 from tfrec_llm.serving.versions import newest_version
@@ -24,6 +25,7 @@ class Parts:
     secret: bytes
     events: tuple[str, ...]  # that feedback may report
     titles: Mapping[str, str]  # item id -> title, "" where there is none
+    page: PageFacts = field(default_factory=PageFacts)
 
 
 def compose(run: Path, settings: Serving) -> Parts:
@@ -56,4 +58,5 @@ def compose(run: Path, settings: Serving) -> Parts:
         read_secret(run),
         (*events, feedback.REWARD),
         titles,
+        read_page_facts(run),
     )
