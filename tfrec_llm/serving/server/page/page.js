@@ -33,7 +33,7 @@ function show() {
   $("heard").replaceChildren(slates.heard(page.answer));
   $("items").replaceChildren(slates.slate(view(), press));
   if (focus) $("items").querySelectorAll("[data-act]")[focus.index]?.focus();
-  $("history").replaceChildren(slates.history(page.history, mostly()));
+  $("history").replaceChildren(slates.history(page.user, page.history, mostly()));
   $("forget").hidden = !page.history.length;
   $("users").replaceChildren(...store.users().map((value) => make("option", { value })));
   showCandidates();
@@ -176,6 +176,7 @@ async function startPlaying() {
   if (!taste) return ($("progress").textContent = say("taste_missing")), $("taste").focus();
   useKey($("key").value);
   page.playing = true;
+  $("status").textContent = "";
   $("start").textContent = say("stop");
   const stopped = () => !page.playing;
   const begin = page.rounds.length;

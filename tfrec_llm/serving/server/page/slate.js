@@ -49,13 +49,13 @@ export function candidates(answer, mostly) {
 }
 
 /** What a user did, the newest first. */
-export function history(rows, mostly) {
+export function history(user, rows, mostly) {
   if (!rows.length) return make("p", { class: "note" }, say("history_none"));
   const items = rows.slice(-8).reverse().map((row) => {
     const [before, after] = say("history_row", { event: eventName(row.event), title: "\0" }).split("\0");
     return make("li", {}, before, make("span", { lang: languageOf(row.title, mostly) }, row.title), after);
   });
-  return make("ul", { class: "past" }, ...items);
+  return make("div", {}, make("p", { class: "note" }, say("history_of", { user })), make("ul", { class: "past" }, ...items));
 }
 
 function row(item, place, view, press) {
@@ -91,11 +91,12 @@ function button(name, item, view, press) {
 
 function because(item, view) {
   const known = new Map(view.history.map((row) => [row.id, row]));
-  const titles = item.because.filter((id) => known.has(id)).map((id) => {
-    const row = known.get(id);
-    return say(row.event === view.events.like?.name ? "liked_title" : "clicked_title", { title: row.title });
-  });
-  return titles.length ? say("because", { titles: titles.join(say("and")) }) : "";
+  const rows = item.because.filter((id) => known.has(id)).map((id) => known.get(id));
+  const liked = rows.filter((row) => row.event === view.events.like?.name);
+  const reasons = [["liked", liked], ["clicked", rows.filter((row) => !liked.includes(row))]]
+    .filter(([, own]) => own.length)
+    .map(([name, own]) => say(name, { titles: own.map((row) => say("quoted", { title: row.title })).join(say("comma")) }));
+  return reasons.length ? say("because", { reasons: reasons.join(say("and")) }) : "";
 }
 
 const title = (item, mostly) => make("span", { lang: languageOf(titleOf(item), mostly) }, titleOf(item));
