@@ -117,7 +117,11 @@ async function recommend(user, history, utterance) {
 
 async function ask() {
   const user = $("user").value.trim();
-  if (!user) return trouble({ status: 422, message: "" }), ($("status").textContent = say("no_user")), $("user").focus();
+  if (!user) {
+    $("status").textContent = say("no_user");
+    $("user").focus();
+    return;
+  }
   useKey($("key").value);
   $("status").textContent = say("asking");
   try {
