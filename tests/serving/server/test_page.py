@@ -20,7 +20,8 @@ const named = new Set([...document.querySelectorAll("h2")].map((heading) => head
 const levels = [...document.querySelectorAll("h1, h2, h3, h4")].map((heading) => Number(heading.tagName[1]));
 return [
   ...[...document.querySelectorAll("input, select, textarea")].filter((field) => !labelled(field)),
-  ...[...document.querySelectorAll("button, a, summary, [role=img], [role=group]")].filter((it) => !name(it)),
+  ...[...document.querySelectorAll("button, a, summary, [role=img], [role=group]")]
+    .filter((it) => it.checkVisibility() && !name(it)),
   ...[...document.querySelectorAll("img")].filter((image) => !image.hasAttribute("alt")),
   ...[...document.querySelectorAll("section")].filter((it) => !named.has(it.getAttribute("aria-labelledby"))),
   ...["h1", "main", "header", "footer", "[role=alert]"].filter((it) => document.querySelectorAll(it).length !== 1),

@@ -72,12 +72,13 @@ def test_titles_are_texts_whatever_they_say(browser, tmp_path):
         assert one(browser, "#items .about").text == "<b>Comedy</b>"
         one(browser, "#candidates summary").click()
         assert HOSTILE["i2"] in one(browser, "#candidates table").text
+        one(browser, "#items [data-act=click]").click()
         for place in (0, 1, 2):
             every(browser, "#items [data-act=like]")[place].click()
         assert HOSTILE["i3"] in one(browser, "#history").text
-        assert HOSTILE["i3"] in one(browser, "#status").text
+        until(browser, lambda: HOSTILE["i3"] in one(browser, "#status").text)
         ask(browser, " again")
-        until(browser, lambda: HOSTILE["i1"] in one(browser, "#items .because").text)
+        until(browser, lambda: one(browser, "#items .because").text == f"because you liked {HOSTILE['i1']}")
         assert browser.title == "tfrec_llm"
         assert every(browser, "#items script, #items img, #items svg, #items b, #history img, #history script") == []
         assert every(browser, "[title]")[0].get_attribute("title") == "click, worth 0.2"
@@ -90,6 +91,16 @@ def test_a_domain_without_skips_says_so_with_a_reward_of_nothing(browser, tmp_pa
             one(browser, f"#items [data-act={name}]").click()
         until(browser, lambda: len(events(tmp_path / "log.db")) == 2)
         assert events(tmp_path / "log.db") == [("i1", "buy", 1.0), ("i1", "reward", 0.0)]
+
+
+def test_a_domain_that_looks_at_people_asks_about_them(browser, tmp_path):
+    model = Stub()
+    with opened(browser, tmp_path / "log.db", model=model, attributes=("gender", "age")):
+        until(browser, lambda: one(browser, "#attributes").is_displayed())
+        assert [label.text for label in every(browser, "#attributes label")] == ["gender", "age"]
+        one(browser, "#attributes [name=age]").send_keys("25")
+        ask(browser)
+        assert model.asked[0].attributes == ["", "25"]
 
 
 def test_a_server_with_keys_asks_for_one(browser, tmp_path):

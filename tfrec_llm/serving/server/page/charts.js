@@ -20,16 +20,18 @@ export const changes = (rounds) =>
 
 /** Fills a figure: `name` is "reward" or "chance", a field of every round. */
 export function chart(figure, rounds, name) {
-  const open = figure.querySelector("details")?.open ?? false;
-  const heading = make("h3", {}, say(`${name}_title`));
-  const caption = make("figcaption", {}, heading, make("p", { class: "note" }, say(`${name}_note`)));
-  if (!rounds.length) {
-    figure.replaceChildren(caption, make("p", { class: "note empty" }, say("chart_wait")));
-    return;
+  if (!figure.firstChild) {
+    const details = make("details", {}, make("summary"), make("div", { class: "scroll" }));
+    figure.append(make("figcaption", {}, make("h3"), make("p", { class: "note" })), make("div"), details);
   }
-  const details = make("details", {}, make("summary", {}, say("table")), make("div", { class: "scroll" }, asTable(rounds, name)));
-  details.open = open;
-  figure.replaceChildren(caption, picture(rounds, name, figure.clientWidth || LIKELY), details);
+  const [caption, drawing, details] = figure.children; // they stay, so that whoever reads them does not lose the place
+  caption.firstChild.textContent = say(`${name}_title`);
+  caption.lastChild.textContent = say(`${name}_note`);
+  const wait = () => make("p", { class: "note empty" }, say("chart_wait"));
+  drawing.replaceChildren(rounds.length ? picture(rounds, name, figure.clientWidth || LIKELY) : wait());
+  details.hidden = !rounds.length;
+  details.firstChild.textContent = say("table");
+  details.lastChild.replaceChildren(...(rounds.length ? [asTable(rounds, name)] : []));
 }
 
 function picture(rounds, name, width) {

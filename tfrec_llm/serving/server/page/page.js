@@ -167,8 +167,9 @@ function press(item, name) {
     page.history = [...page.history, ...past].slice(-page.facts.max_history);
     if (!page.playing && !page.user.startsWith("visitor-")) store.keepHistory(page.user, page.history, page.facts.max_history);
   }
-  $("status").textContent = say("kept", { event: say(name), title: slates.titleOf(item) });
-  outbox.add(rows);
+  outbox.add(rows).then(() => {
+    if (!outbox.waiting().length) $("status").textContent = say("kept", { event: say(name), title: slates.titleOf(item) });
+  });
   show();
   showCharts();
 }
@@ -267,7 +268,7 @@ function begin() {
   for (const button of document.querySelectorAll(".example")) {
     button.addEventListener("click", () => (($("utterance").value = button.textContent), page.playing || ask()));
   }
-  new ResizeObserver(() => requestAnimationFrame(showCharts)).observe(document.querySelector(".charts"));
+  addEventListener("resize", showCharts);
   if (store.users().length) $("user").value = store.users()[0];
   else someoneNew();
   speak(speaks(kept) ? kept : "en");

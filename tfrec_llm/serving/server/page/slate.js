@@ -91,9 +91,9 @@ function button(name, item, view, press) {
 
 function because(item, view) {
   const known = new Map(view.history.map((row) => [row.id, row]));
-  const rows = item.because.filter((id) => known.has(id)).map((id) => known.get(id));
-  const liked = rows.filter((row) => row.event === view.events.like?.name);
-  const reasons = [["liked", liked], ["clicked", rows.filter((row) => !liked.includes(row))]]
+  const fond = new Set(view.history.filter((row) => row.event === view.events.like?.name).map((row) => row.id));
+  const rows = [...new Set(item.because)].filter((id) => known.has(id)).map((id) => known.get(id));
+  const reasons = [["liked", rows.filter((row) => fond.has(row.id))], ["clicked", rows.filter((row) => !fond.has(row.id))]]
     .filter(([, own]) => own.length)
     .map(([name, own]) => say(name, { titles: own.map((row) => say("quoted", { title: row.title })).join(say("comma")) }));
   return reasons.length ? say("because", { reasons: reasons.join(say("and")) }) : "";
