@@ -81,7 +81,7 @@ def whole(run, place):
 @contextmanager
 def stubbed(database, titles, model=None, attributes=(), **settings):
     """The app over a stub, listening; yields its address."""
-    made, measures = Serving(**{"timeout_ms": 10_000.0, "log_wait_ms": 25.0, **settings}), Measures()
+    made, measures = Serving(**{"timeout_ms": 10_000.0, "log_wait_ms": 2_000.0, **settings}), Measures()
     page = PageFacts("video", {"click": 0.2, "buy": 1.0}, attributes, {"i1": ("<b>Comedy</b>",)}, "en", 0.02)
     parts = Parts(
         made, model or Stub(), Recorder(sqlite_url(database), made, measures), measures, b"0123456789abcdef",

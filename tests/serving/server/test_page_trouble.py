@@ -120,7 +120,7 @@ def test_a_server_with_keys_asks_for_one(browser, tmp_path):
 
 def test_events_that_the_log_refuses_wait_and_are_sent_again(browser, tmp_path):
     database = tmp_path / "log.db"
-    with opened(browser, database):
+    with opened(browser, database, timeout_ms=1_000.0, log_wait_ms=300.0):
         ask(browser)
         holder = sqlite3.connect(database, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
