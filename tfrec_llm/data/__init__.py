@@ -23,6 +23,7 @@ _PLACES = {
     "names_for": "archives",
     "read_dataset": "storage",
     "read_names": "storage",
+    "read_shown": "storage",
     "read_texts": "labels_file",
     "read_utterances": "labels_file",
     "sequence_batches": "pipeline",

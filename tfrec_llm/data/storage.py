@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,6 +100,43 @@ def read_names(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
         titles = dict(zip(items["item_ids"][FIRST_ITEM:], items["titles"][FIRST_ITEM:], strict=True))
         return tuple(facts["domain"]["events"]), titles
     except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
+        ) from error
+
+
+class Shown(NamedTuple):
+    """What people are told of a data set."""
+
+    domain: str
+    rewards: dict[str, float]  # event type -> reward, in the domain's order
+    user_attributes: tuple[str, ...]  # none where they are off
+    titles: tuple[str, ...]
+    item_attributes: dict[str, tuple[str, ...]]  # item id -> its values, attribute after attribute
+
+
+def read_shown(folder: Path) -> Shown:
+    """What a page shows beside ids and titles, without the events.
+
+    Args:
+      folder: that of `write_dataset`.
+
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
+    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
+    try:
+        domain, columns = facts["domain"], list(items["attributes"].values())
+        rows = zip(*columns, strict=True) if columns else [()] * len(items["item_ids"])
+        values = [tuple(value for own in row for value in own) for row in rows]
+        return Shown(
+            domain["name"],
+            {name: float(domain["rewards"].get(name, 0.0)) for name in domain["events"]},
+            tuple(domain["attributes"]) if domain["use_attributes"] else (),
+            tuple(items["titles"][FIRST_ITEM:]),
+            dict(zip(items["item_ids"][FIRST_ITEM:], values[FIRST_ITEM:], strict=True)),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
         ) from error

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,61 +15,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.serving.server.running import ROOT, SECRET, START_SECONDS, whole
 from tfrec_llm import config as configs
 from tfrec_llm import data, text
 from tfrec_llm.feedback import EventLog, sqlite_url, user_key
 from tfrec_llm.serving.server.answering import Answering, RequestEncoder
 from tfrec_llm.text.encoders.engine import TensorFlowEngine
 
-ROOT = Path(__file__).parents[3]
-SECRET = "a secret of the tests"
-START_SECONDS = 240
-
-
-class Server:
-    """A started server: its address, its log, its database."""
-
-    def __init__(self, process, said, database):
-        self.process, self._said, self.database = process, said, database
-        self.url = self._wait_for(r"serving on (http://\S+)")
-
-    def said(self):
-        """All that it has printed."""
-        return self._said.read_text("utf-8", "replace")
-
-    def worker(self):
-        """The process number of the newest worker."""
-        return int(re.findall(r"served by process (\d+)", self.said())[-1])
-
-    def _wait_for(self, pattern):
-        for _ in range(10 * START_SECONDS):
-            if found := re.search(pattern, self.said()):
-                return found[1]
-            assert self.process.poll() is None, self.said()
-            time.sleep(0.1)
-        raise AssertionError(self.said())
-
 
 @pytest.fixture(scope="module")
 def server(smoke_run, tmp_path_factory):
-    place = tmp_path_factory.mktemp("server")
-    settings = ["port=0", f"log={sqlite_url(place / 'log.db')}", "engine=export", "threads=1", "timeout_ms=20000.0"]
-    settings += ["log_wait_ms=1000.0"]
-    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run), "--set"]
-    environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
-    with (place / "said.txt").open("w") as said:
-        process = subprocess.Popen(
-            command + [f"serving.{setting}" for setting in settings],
-            cwd=ROOT,
-            env=environment,
-            stderr=said,
-            stdout=said,
-        )
-    try:
-        yield Server(process, place / "said.txt", place / "log.db")
-    finally:
-        process.terminate()
-        assert process.wait(30) in (0, -signal.SIGTERM)
+    with whole(smoke_run, tmp_path_factory.mktemp("server")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

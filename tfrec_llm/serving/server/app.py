@@ -15,6 +15,7 @@ from tfrec_llm.serving.server import feedback, health, predict, recommend
 from tfrec_llm.serving.server.following import follow
 from tfrec_llm.serving.server.gate import Gate
 from tfrec_llm.serving.server.model import Model
+from tfrec_llm.serving.server.page import routes as page
 from tfrec_llm.serving.server.parts import Parts, compose
 from tfrec_llm.serving.server.refusals import add_handlers
 
@@ -39,7 +40,7 @@ def make_app(parts: Parts) -> FastAPI:
 
     app = FastAPI(title="tfrec_llm", description="A recommender that hears, remembers and learns.", lifespan=alive)
     app.state.parts = parts
-    for part in (recommend, feedback, predict, health):
+    for part in (recommend, feedback, predict, health, page):
         app.include_router(part.router)
     add_handlers(app)
     settings = parts.settings

@@ -30,6 +30,7 @@ class RecommendForm(BaseModel):
     request_id: Word | None = Field(
         None, description='keys exploration: equal ids get equal answers, "" = none; default: drawn'
     )
+    explain: bool = Field(False, description="the answer also says what else was considered, and what items are")
 
 
 class Item(BaseModel):
@@ -40,6 +41,16 @@ class Item(BaseModel):
     score: float
     propensity: float = Field(description="probability of this item in this slot, given the slots above")
     because: list[str] = Field(description="history items without which it would score less, the strongest first")
+    attributes: list[str] | None = Field(None, description="its values in the catalogue; only with explain")
+
+
+class Considered(BaseModel):
+    """One candidate that a slate was chosen from."""
+
+    id: str
+    title: str | None
+    attributes: list[str]
+    shown: bool = Field(description="whether it is in the slate")
 
 
 class Heard(BaseModel):
@@ -59,6 +70,7 @@ class RecommendAnswer(BaseModel):
     emotion: Heard | None
     sentiment: str | None
     model_version: str
+    candidates: list[Considered] | None = Field(None, description="the first 20, best first; only with explain")
 
 
 class EventForm(BaseModel):

@@ -9,9 +9,10 @@ from typing import Any
 
 from tfrec_llm.serving.server import refusals
 from tfrec_llm.serving.server.measures import Measures
+from tfrec_llm.serving.server.page.files import PATHS as PAGE_PATHS
 
 log = logging.getLogger(__name__)
-OPEN = ("/healthz",)  # routes that need no key
+OPEN = ("/healthz", *PAGE_PATHS)  # routes that need no key
 DRAINED = 64  # times the limit: so much of a body that is too large is read and thrown away before the answer
 
 

@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfrec_llm import data, feedback
 from tfrec_llm.config import Serving
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.model import Model
+from tfrec_llm.serving.server.page.facts import PageFacts, read_page_facts
 from tfrec_llm.serving.server.recorder import Recorder
 from tfrec_llm.serving.server.remote import RemoteModel
 from tfrec_llm.serving.server.secret import read_secret
@@ -31,6 +32,7 @@ class Parts:
     secret: bytes
     events: tuple[str, ...]  # that feedback may report
     titles: Mapping[str, str]  # item id -> title, "" where there is none
+    page: PageFacts = field(default_factory=PageFacts)
 
 
 def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.environ) -> Parts:
@@ -56,6 +58,7 @@ def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.en
         read_secret(run, environment),
         (*events, feedback.REWARD),
         titles,
+        read_page_facts(run),
     )
 
 

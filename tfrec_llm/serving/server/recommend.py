@@ -13,6 +13,7 @@ from tfrec_llm.serving.server.forms import RecommendAnswer, RecommendForm
 from tfrec_llm.serving.server.limits import check_recommend
 from tfrec_llm.serving.server.parts import Parts
 
+CONSIDERED = 20  # candidates that an explained answer names
 router = APIRouter()
 
 
@@ -30,7 +31,8 @@ async def recommend(form: RecommendForm, request: Request) -> JSONResponse:
     async with asyncio.timeout(parts.settings.timeout_ms / 1000):
         decided = await parts.model.decide(ask)
     kept = await parts.recorder.decision(_row(decision_id, now, ask, decided, parts))
-    return JSONResponse(_answer(decision_id if kept else None, ask, decided, parts))
+    answer = _answer(decision_id if kept else None, ask, decided, parts)
+    return JSONResponse(_explained(answer, decided, parts) if form.explain else answer)
 
 
 def _ask(form: RecommendForm, decision_id: str, now: int) -> Ask:
@@ -96,4 +98,22 @@ def _answer(decision_id: str | None, ask: Ask, decided: Decided, parts: Parts) -
         "emotion": {"label": decided.emotion, "probability": decided.emotion_probability} if spoken else None,
         "sentiment": decided.sentiment if spoken else None,
         "model_version": decided.model_version,
+    }
+
+
+def _explained(answer: dict, decided: Decided, parts: Parts) -> dict:
+    """An answer with the first candidates, and with what its items are."""
+    about, shown = parts.page.item_attributes, set(decided.item_ids)
+    considered = [item for item in decided.candidate_ids if item][:CONSIDERED]
+    return answer | {
+        "items": [item | {"attributes": about.get(item["id"], ())} for item in answer["items"]],
+        "candidates": [
+            {
+                "id": item,
+                "title": parts.titles.get(item) or None,
+                "attributes": about.get(item, ()),
+                "shown": item in shown,
+            }
+            for item in considered
+        ],
     }
