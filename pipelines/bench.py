@@ -23,13 +23,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoders", nargs="+", default=["minilm", "e5_small"], help="of the encoding bench")
     parser.add_argument("--events", type=int, default=40_000, help="training events of the bench of sequences, about")
     parser.add_argument("--texts", type=int, default=512, help="texts of the encoding bench")
+    parser.add_argument("--served", type=Path, default=Path("runs/video"), help="finished run of the bench of serving")
+    parser.add_argument("--reloads", type=int, default=200, help="versions taken over in place, bench of serving")
+    parser.add_argument("--kills", type=int, default=50, help="kill -9 of the server, bench of serving")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of events without a pause, bench of serving")
     options = parser.parse_args(argv)
     config, run = arguments.read(options)
     training.set_threads(config.train)
-    path, settings = (
-        run / "bench.json",
-        Settings(config, options.rounds, tuple(options.encoders), options.texts, options.events),
-    )
+    path = run / "bench.json"
+    settings = Settings(
+        config, options.rounds, tuple(options.encoders), options.texts, options.events,
+        options.served, options.reloads, options.kills, options.seconds,
+    )  # fmt: skip
     for name in options.only or BENCHES:
         for key, entry in BENCHES[name](settings):
             known = files.read_json(path) if path.exists() else {}

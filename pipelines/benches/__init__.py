@@ -8,6 +8,7 @@ from pipelines.benches.encoding import encode
 from pipelines.benches.rounds import Settings
 from pipelines.benches.search import top_k
 from pipelines.benches.sequences import lstm
+from pipelines.benches.serving import under_load
 from pipelines.benches.steps import step
 from pipelines.benches.towers import beside_tutorial
 
@@ -15,6 +16,7 @@ BENCHES: Mapping[str, Callable[[Settings], Iterator[tuple[str, dict[str, Any]]]]
     "agents": beside_bandits,
     "encode": encode,
     "lstm": lstm,
+    "serve": under_load,
     "step": step,
     "towers": beside_tutorial,
     "topk": top_k,

@@ -4,6 +4,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -22,6 +23,10 @@ class Settings:
     encoders: tuple[str, ...]
     texts: int
     events: int = 40_000
+    served: Path = Path("runs/video")
+    reloads: int = 200
+    kills: int = 50
+    seconds: float = 60.0
 
 
 def paired(label: str, ours: Rate, peer: Rate, rounds: int, unit: str, setup: Mapping[str, Any]) -> dict[str, Any]:

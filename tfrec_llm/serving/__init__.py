@@ -13,6 +13,7 @@ _PLACES = {
     "SignalPath": "signals",
     "Signals": "signals",
     "export": "saved_model",
+    "export_policy": "saved_model",
     "golden_rows": "golden",
     "load_recommender": "compose",
     "read_policy": "bundle",
