@@ -255,7 +255,8 @@ def export(config: Config, run: Path, force: bool) -> None:
     with evaluation.measure() as used:
         recommender = serving.load_recommender(config, dataset, run, folder)
         golden = serving.golden_rows(dataset, config.export.max_history)
-        version = serving.export(recommender, folder, config.export, golden)
+        typical = serving.typical_rows(dataset, config.export.max_history, config.seed)
+        version = serving.export(recommender, folder, config.export, golden, typical)
     files.write_json(note, made_from)
     evaluation.merge_report(run / "metrics.json", evaluation.usage_entries("export", used))
     log.info("export: %s", version)

@@ -44,16 +44,8 @@ def served(run: Path, engine: str = "auto") -> Iterator[Served]:
     """A server over a run, in a process group of its own."""
     began = time.perf_counter()
     said = run.parent / "said.txt"
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.serve",
-        "--config",
-        str(run / "config.toml"),
-        "--run",
-        str(run),
-        "--set",
-    ]
+    command = [sys.executable, "-m", "pipelines.serve", "--config", str(run / "config.toml"), "--run", str(run)]
+    command.append("--set")
     command += ["serving.port=0", f"serving.engine={engine}", "serving.log_wait_ms=1000", "serving.timeout_ms=10000"]
     with said.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)

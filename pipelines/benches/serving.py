@@ -26,14 +26,7 @@ from tfrec_llm.feedback import EventLog, sqlite_url
 from tfrec_llm.serving import versions
 from tfrec_llm.training.strategy import available_cores
 
-TEXTS = (
-    "something funny for tonight",
-    "手机",
-    "a quiet film about the sea",
-    "便宜 大屏",
-    "play a sad song",
-    "红色的礼物",
-)
+TEXTS = ("something funny for tonight", "手机", "a quiet film about the sea", "便宜 大屏", "play a sad song")
 LONG, CLIENTS = 200, 8  # history items of the long requests; clients at once
 
 
@@ -129,9 +122,8 @@ def _accepts(server: Served, seconds: float, setup: Mapping[str, Any]) -> dict[s
     wall = time.perf_counter() - began
     kept = EventLog(sqlite_url(server.run / "log.db")).read_events().event_id.tolist()
     lost, twice = len(set(sent) - set(kept)), len(kept) - len(set(kept))
-    return _value(
-        len(sent) / wall, "events/s", {**setup, "seconds": wall, "sent": len(sent), "lost": lost, "twice": twice}
-    )
+    told = {"seconds": wall, "sent": len(sent), "lost": lost, "twice": twice}
+    return _value(len(sent) / wall, "events/s", {**setup, **told})
 
 
 def _kills(run: Path, count: int, setup: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,9 +184,8 @@ def _copy(run: Path, place: Path) -> Path:
 
 def _other_graph(source: Path, target: Path) -> None:
     """A version that differs from another in more than its policy: it lacks a file that nobody needs."""
-    shutil.copytree(
-        source, target, copy_function=os.link, ignore=shutil.ignore_patterns("fingerprint.pb", "manifest.json")
-    )
+    left_out = shutil.ignore_patterns("fingerprint.pb", "manifest.json")
+    shutil.copytree(source, target, copy_function=os.link, ignore=left_out)
     manifest = json.loads((source / "manifest.json").read_text("utf-8"))
     manifest["files"].pop("fingerprint.pb", None)
     (target / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

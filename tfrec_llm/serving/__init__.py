@@ -19,6 +19,7 @@ _PLACES = {
     "read_policy": "bundle",
     "load_signal_path": "compose",
     "load_unblended": "compose",
+    "typical_rows": "reference",
     "newest_version": "versions",
     "served_version": "versions",
 }

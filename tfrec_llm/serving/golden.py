@@ -3,6 +3,7 @@
 A worker asks them when it has loaded a version, or taken a policy over, and refuses what fails. Imports no TensorFlow.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,10 @@ from tfrec_llm.types import Dataset
 NAME = "assets.extra/golden.json"
 UTTERANCES = ("", "手机", "", "something funny for tonight", "", "便宜 大屏", "", "sad and beautiful")
 QUERIES = 16
-SLOTS = 10
+_BLANK: Mapping[str, Any] = {
+    "request_id": "", "user_id": "", "utterance": "", "request_time": 0, "k": 10,
+    **{name: [] for name in ("history", "history_event", "history_time", "attributes", "exclude")},
+}  # fmt: skip
 Answers = Mapping[str, Sequence[Any]]  # lists by name, B first: item_ids, scores, propensities
 Ask = Callable[[Sequence[Row]], Answers]
 
@@ -29,17 +33,37 @@ def golden_rows(dataset: Dataset, width: int) -> list[dict[str, Any]]:
       dataset: what `prepare` left.
       width: events of a history at most.
     """
+    _, found = history_rows(dataset, width, QUERIES - 1)
+    rows = [{**_BLANK, "utterance": UTTERANCES[1]}, *found]
+    turns = itertools.cycle(UTTERANCES)
+    next(turns)
+    return [*rows[:1], *({**row, "utterance": next(turns)} for row in rows[1:])]
+
+
+def history_rows(dataset: Dataset, width: int, count: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Greedy requests without utterance of users spread evenly over the validation queries.
+
+    Args:
+      dataset: what `prepare` left.
+      width: events of a history at most.
+      count: requests at most.
+
+    Returns:
+      Their places among the queries, and the requests.
+    """
     queries, events = dataset.split.validation, dataset.interactions
-    names = ("", "", *dataset.domain.events)
-    rows = [_row(0, UTTERANCES[1])]
-    for place in np.unique(np.linspace(0, len(queries.user) - 1, QUERIES - 1).astype(int)) if len(queries.user) else ():
+    names, asked = ("", "", *dataset.domain.events), len(queries.user)
+    places = np.unique(np.linspace(0, asked - 1, count).astype(int)) if asked else np.zeros(0, int)
+    rows = []
+    for place in places:
         mine = np.arange(max(queries.begin[place], queries.end[place] - width), queries.end[place])
-        items = [str(item) for item in dataset.catalogue.item_ids[events.item[mine]]]
-        said = UTTERANCES[len(rows) % len(UTTERANCES)]
-        history = {"history": items, "history_event": [names[event] for event in events.event[mine]]}
-        times = [int(time) for time in events.time[mine]]
-        rows.append(_row(int(queries.time[place]), said) | history | {"history_time": times})
-    return rows
+        history = {
+            "history": [str(item) for item in dataset.catalogue.item_ids[events.item[mine]]],
+            "history_event": [names[event] for event in events.event[mine]],
+            "history_time": [int(time) for time in events.time[mine]],
+        }
+        rows.append({**_BLANK, "request_time": int(queries.time[place]), **history})
+    return places, rows
 
 
 def write_golden(folder: Path, rows: Sequence[Row], ask: Ask) -> None:
@@ -93,8 +117,3 @@ def check_golden(folder: Path, ask: Ask, overlap: float) -> None:
             f"{folder}: golden queries: expected at least {overlap:.0%} of the items that the exported version showed, "
             f"got {np.mean(shared):.0%}."
         )
-
-
-def _row(time: int, utterance: str) -> dict[str, Any]:
-    empty: dict[str, Any] = {name: [] for name in ("history", "history_event", "history_time", "attributes", "exclude")}
-    return {"request_id": "", "user_id": "", "utterance": utterance, "request_time": time, "k": SLOTS, **empty}

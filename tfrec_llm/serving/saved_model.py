@@ -14,6 +14,7 @@ from tfrec_llm.serving.columns import WIDE, Row, inputs_of
 from tfrec_llm.serving.golden import write_golden
 from tfrec_llm.serving.manifest import write_manifest
 from tfrec_llm.serving.recommender import Recommender, Request
+from tfrec_llm.serving.reference import write_reference
 from tfrec_llm.serving.versions import newest_version, promote, try_out
 from tfrec_llm.serving.warm_up import write_batching, write_warm_up
 from tfrec_llm.types import Tensor
@@ -36,7 +37,9 @@ class _Lean(tf.Module):
         self.items, self.events, self.users = recommender.items, recommender.events, recommender.path.users
 
 
-def export(recommender: Recommender, folder: Path, settings: Export, golden: Sequence[Row] = ()) -> Path:
+def export(
+    recommender: Recommender, folder: Path, settings: Export, golden: Sequence[Row] = (), typical: Sequence[Row] = ()
+) -> Path:
     """Writes the next version of the SavedModel.
 
     Args:
@@ -44,6 +47,7 @@ def export(recommender: Recommender, folder: Path, settings: Export, golden: Seq
       folder: the export folder; the version is a new integer below it.
       settings: widths of history, attributes and exclude.
       golden: requests that every version must be able to answer, see `golden.golden_rows`.
+      typical: requests whose answers are the reference of drift, see `reference.typical_rows`.
 
     Returns:
       The version's folder. It appears under its name only when all of it is on disk.
@@ -66,6 +70,8 @@ def export(recommender: Recommender, folder: Path, settings: Export, golden: Seq
         _check_size(partial / "saved_model.pb")
         bundle.divide(partial)
         write_golden(partial, golden, lambda rows: _ask(functions["serving_default"], rows))
+        if typical:
+            write_reference(partial, _ask(functions["serving_default"], typical))
         write_warm_up(partial, functions, recommender.items.some(3), settings)
         write_manifest(partial, version)
         os.replace(partial, folder / str(version))
@@ -111,7 +117,8 @@ def _ask(serve: Callable, rows: Sequence[Row]) -> dict[str, list]:
     said = np.array([row["utterance"] for row in rows], object)
     outputs = serve(utterance=tf.constant(said), **{name: tf.constant(value) for name, value in inputs.items()})
     items = [[item.decode() for item in slate] for slate in outputs["item_ids"].numpy().tolist()]
-    return {"item_ids": items}
+    numbers = {name: outputs[name].numpy().tolist() for name in ("scores", "propensities")}
+    return {"item_ids": items, "intent": [label.decode() for label in outputs["intent"].numpy().tolist()], **numbers}
 
 
 def signatures(recommender: Recommender, settings: Export) -> dict[str, Callable]:

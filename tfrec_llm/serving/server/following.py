@@ -44,6 +44,8 @@ async def follow(model: Model, export: Path, every: float, measures: Measures) -
             continue
         way = "in place" if alike else "by another process"
         measures.versions.labels("in_place" if alike else "full").inc()
+        if not alike:  # a policy that learns may drift from what was exported, and is told so
+            measures.drift.refer_to(export / str(wanted))
         log.info("model version %d is served, taken over %s in %.2f s", wanted, way, time.perf_counter() - began)
 
 

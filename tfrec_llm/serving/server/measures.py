@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import prometheus_client as prometheus
 
 from tfrec_llm.serving.server.asks import Decided
+from tfrec_llm.serving.server.drift import Drift
 
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SHARES = (0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
@@ -26,6 +27,10 @@ class Measures:
         self.log_errors = counter("log_errors", "times that the event log was not available")
         self.worker_deaths = counter("worker_deaths", "model workers that died and were started again")
         self.versions = counter("versions", "model versions taken over (in_place, full) or refused", "way")
+        self.drift = Drift()
+        self._indexes = prometheus.Gauge(
+            "tfrec_llm_drift", "population stability index against the export", ("of",), registry=self.registry
+        )
         self.history_items = counter("history_items", "history items of requests by whether they are known", "known")
         self.intents = counter("intents", "intents heard", "intent")
         self.events = counter("events", "events kept, by type", "event")
@@ -48,13 +53,18 @@ class Measures:
         for answer in answers:
             if answer.intent:
                 self.intents.labels(answer.intent).inc()
+                self.drift.see("intent", answer.intent)
             for item, score, propensity in zip(answer.item_ids, answer.scores, answer.propensities, strict=True):
                 if item and math.isfinite(score):
                     self.propensities.observe(propensity)
                     self.scores.observe(score)
+                    self.drift.see("propensity", propensity)
+                    self.drift.see("score", score)
 
     def text(self) -> bytes:
         """What `/metrics` answers."""
+        for name, value in self.drift.indexes().items():
+            self._indexes.labels(name).set(value)
         return prometheus.generate_latest(self.registry)
 
     def _counter(self, name: str, about: str, *labels: str) -> prometheus.Counter:

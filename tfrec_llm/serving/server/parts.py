@@ -84,6 +84,7 @@ def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model 
         "log_candidates": settings.log_candidates,
         "golden_overlap": settings.golden_overlap,
     }
+    measures.drift.refer_to(run / "export" / str(version))
     return Model(order, settings, measures)
 
 
