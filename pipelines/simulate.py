@@ -1,6 +1,7 @@
 """Lets the run's agent learn in small worlds with a known optimum, and judges sessions of a finished run.
 
-`python -m pipelines.simulate --config video`
+`python -m pipelines.simulate --config video`; with `--set simulate.server=http://127.0.0.1:8500` simulated users ask a
+running server instead, and `simulate.crowd_sessions` lets a finished run learn in a simulated crowd.
 """
 
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import arguments, crowd, sessions, stages
+from pipelines import arguments, crowd, drive, sessions, stages
 from tfrec_llm import evaluation, ranking, training
 from tfrec_llm.config import Config
 
@@ -21,6 +22,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     config, run = arguments.read(arguments.parser(__doc__).parse_args(argv))
     training.set_threads(config.train)
+    if config.simulate.server:  # nothing else: the server wants the cores
+        metrics = drive.drive(config, run, stages.load_dataset(run))
+        evaluation.merge_report(run / "metrics.json", metrics)
+        return
     for world in config.simulate.worlds:
         metrics = ranking.simulate(config, world, run / "tensorboard" / "simulate")
         evaluation.merge_report(run / "metrics.json", metrics)

@@ -221,6 +221,11 @@ class Simulate:
         0, "sessions of users with shifted tastes in which the finished run learns; 0 = none", low=0
     )
     crowd_shift: float = setting(1.0, "standard deviation of a category's shift, in log-odds of liking", low=0)
+    server: str = setting(
+        "",
+        "URL of the server of this run (make serve) that simulated users ask; empty = none",
+    )
+    drive_sessions: int = setting(640, "server: sessions of simulated users with shifted tastes", low=1, high=100_000)
     session_users: int = setting(400, "users whose sessions with a finished run are judged; 0 = none", low=0)
 
 

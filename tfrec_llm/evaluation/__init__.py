@@ -7,6 +7,7 @@ from tfrec_llm.evaluation.baselines import BASELINES, Builder
 from tfrec_llm.evaluation.cold import BASELINES as COLD_BASELINES
 from tfrec_llm.evaluation.cold import cold_figures
 from tfrec_llm.evaluation.cold import shares as cold_shares
+from tfrec_llm.evaluation.curve import write_curve
 from tfrec_llm.evaluation.figures import figures
 from tfrec_llm.evaluation.gains import gain_key, gains, verdict
 from tfrec_llm.evaluation.groups import group_figures
@@ -57,5 +58,6 @@ __all__ = [
     "top_items",
     "usage_entries",
     "verdict",
+    "write_curve",
     "write_plot",
 ]
