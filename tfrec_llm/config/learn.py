@@ -16,8 +16,7 @@ class Learn:
     batch_size: int = setting(64, "decisions per step", low=1)
     overlap: float = setting(
         0.5,
-        "share of the decisions that must still speak for the new policy (effective sample); a step is halved until so "
-        "many do",
+        "how near a new policy must stay to the one before: effective share of the decisions, 1 = the same",
         low=0,
         high=1,
     )

@@ -21,6 +21,7 @@ _HOMES = {
     "simulate": "worlds.simulation",
     "simulate_agent": "worlds.simulation",
     "slate_feedback": "replay",
+    "logged_function": "logged",
     "logged_probabilities": "logged",
 }
 __all__ = sorted(_HOMES)

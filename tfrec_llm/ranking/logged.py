@@ -1,5 +1,7 @@
 """What an agent would have shown where a log shows something: its probabilities, for estimators and the gate."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -13,17 +15,21 @@ _ROWS = 4096  # decisions at a time
 def logged_probabilities(
     agent: Agent, feedback: SlateFeedback, allowed: np.ndarray, floor: float, explore_top: int
 ) -> np.ndarray:
-    """The agent's probabilities in each slot, given the logged items above it.
+    """The agent's probabilities in each slot, given the logged items above it; see `logged_function`."""
+    return logged_function(agent, floor, explore_top)(feedback, allowed)
+
+
+def logged_function(agent: Agent, floor: float, explore_top: int) -> Callable[[SlateFeedback, np.ndarray], np.ndarray]:
+    """What asks an agent again and again, while it learns.
 
     Args:
-      agent: whose.
-      feedback: [R, n] logged slates, of any policy.
-      allowed: [R, K] bool; what is not allowed is never shown.
+      agent: whose probabilities.
       floor: share of uniform exploration, see `fill_slate`.
       explore_top: how many candidates it reaches.
 
     Returns:
-      [R, n, K] that sum to one over what is left, as `evaluation.policies` wants them; 0 everywhere where nothing is.
+      A function of [R, n] logged slates of any policy, and of allowed [R, K] bool (what is not allowed is never shown),
+      whose result [R, n, K] sums to one over what is left, as `evaluation.policies` wants it; 0 where nothing is.
     """
 
     @tf.function(reduce_retracing=True)
@@ -39,10 +45,14 @@ def logged_probabilities(
         ]
         return tf.stack(slots, axis=1)
 
-    parts = []
-    for first in range(0, len(feedback.slate), _ROWS):
-        chosen = slice(first, first + _ROWS)
+    def ask(feedback: SlateFeedback, allowed: np.ndarray) -> np.ndarray:
+        parts = []
         tensors = (feedback.context, feedback.candidates, feedback.slate, allowed)
         types = (tf.float32, tf.float32, tf.int32, tf.bool)
-        parts.append(probabilities(*(tf.cast(t[chosen], kind) for t, kind in zip(tensors, types, strict=True))).numpy())
-    return np.concatenate(parts)
+        for first in range(0, len(feedback.slate), _ROWS):
+            chosen = slice(first, first + _ROWS)
+            columns = (tf.cast(t[chosen], kind) for t, kind in zip(tensors, types, strict=True))
+            parts.append(probabilities(*columns).numpy())
+        return np.concatenate(parts)
+
+    return ask

@@ -109,18 +109,19 @@ def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
         return _write(folder, Labels(left[-1], left[-1], tuple(left[:-1]), time.time(), refused))
 
 
-def prune(folder: Path, keep: int) -> list[int]:
+def prune(folder: Path, keep: int, but: int = 0) -> list[int]:
     """Deletes all but the newest versions; those that are labelled, and the latest to go back to, stay.
 
     Args:
       folder: the export folder.
       keep: how many.
+      but: one more that stays.
 
     Returns:
       What was deleted.
     """
     labels = read_labels(folder)
-    precious = {labels.stable, labels.canary, *labels.before[-1:]}
+    precious = {but, labels.stable, labels.canary, *labels.before[-1:]}
     gone = [v for v in sorted(_versions(folder))[: -max(keep, 1)] if v not in precious]
     for version in gone:
         shutil.rmtree(folder / str(version), ignore_errors=True)

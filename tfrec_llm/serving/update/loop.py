@@ -14,7 +14,7 @@ from tfrec_llm.serving import bundle, versions
 from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
 from tfrec_llm.serving.update.history import Learnt, add, read_history
-from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, shorten, with_policy
+from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, with_policy
 from tfrec_llm.serving.update.watch import objection, rewards_of
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ class Updates:
         )  # fmt: skip
         add(self.folder, learnt)
         self._finish()
-        versions.prune(self.folder, self.config.learn.keep_versions)
+        first = (done or [learnt])[0].source  # a replay starts there
+        versions.prune(self.folder, self.config.learn.keep_versions, but=first)
         return learnt
 
     def learn(self, before: Policy, cut: Cut, number: int) -> tuple[Policy, Verdict, Batches]:
@@ -78,9 +79,8 @@ class Updates:
         if min(0 if part is None else len(part.allowed) for part in batches[:2]) < least:
             reason = f"fewer than {least} settled decisions to learn from and to judge by"
             return before, Verdict(False, "routine", (reason,), 0, 0.0), batches
-        learn(agent, batches.learnt, self.config, number)
-        step = shorten(agent, before, batches.learnt, self.config)
-        log.info("batch %d: %.3g of the step is taken", number, step)
+        steps = learn(agent, batches.learnt, self.config, number)
+        log.info("batch %d: %d steps", number, steps)
         verdict = judge(with_policy(self.config, self.run, before), agent, batches.judged, self.config)
         return policy_of(agent), verdict, batches
 
