@@ -243,6 +243,7 @@ def export(config: Config, run: Path, force: bool) -> None:
     dataset = load_dataset(run)
     made_from = {
         "ranking": training.stage_fingerprint(run, "ranking"),
+        "fusion": training.stage_fingerprint(run, "fusion/context"),
         "export": to_table(config.export),
         "ranking_settings": to_table(config.ranking),
     }
@@ -256,7 +257,8 @@ def export(config: Config, run: Path, force: bool) -> None:
         recommender = serving.load_recommender(config, dataset, run, folder)
         golden = serving.golden_rows(dataset, config.export.max_history)
         typical = serving.typical_rows(dataset, config.export.max_history, config.seed)
-        version = serving.export(recommender, folder, config.export, golden, typical)
+        beside = serving.Beside(golden, typical, made_from["fusion"])
+        version = serving.export(recommender, folder, config.export, beside)
     files.write_json(note, made_from)
     evaluation.merge_report(run / "metrics.json", evaluation.usage_entries("export", used))
     log.info("export: %s", version)

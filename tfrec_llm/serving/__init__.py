@@ -8,6 +8,7 @@ from typing import Any
 
 _PLACES = {
     "Answer": "recommender",
+    "Beside": "saved_model",
     "Recommender": "recommender",
     "Request": "recommender",
     "SignalPath": "signals",

@@ -10,13 +10,14 @@ NAME = "manifest.json"
 POLICY_FILES = ("variables/variables.data-00001-of-00002", "variables/variables.index")  # that learning changes
 
 
-def write_manifest(folder: Path, version: int, source: Path | None = None) -> None:
-    """Writes `manifest.json`: the version and the sha256 of every file.
+def write_manifest(folder: Path, version: int, source: Path | None = None, fusion: str = "") -> None:
+    """Writes `manifest.json`: the version, the fusion that its contexts come from, and the sha256 of every file.
 
     Args:
       folder: a version's folder, finished but for this.
       version: its number.
-      source: a version that it shares files with (hard links); their hashes are taken from there.
+      source: a version that it shares files with (hard links); their hashes are taken from there, and the fusion.
+      fusion: fingerprint of the fusion, for whoever learns from contexts.
     """
     known = read_manifest(source) if source else {}
     files = {}
@@ -24,7 +25,8 @@ def write_manifest(folder: Path, version: int, source: Path | None = None) -> No
         name = str(path.relative_to(folder))
         shared = source is not None and name in known and _same(path, source / name)
         files[name] = known[name] if shared else _sha256(path)
-    text = json.dumps({"version": version, "files": files}, indent=1, sort_keys=True)
+    made_from = fusion_of(source) if source else fusion
+    text = json.dumps({"version": version, "fusion": made_from, "files": files}, indent=1, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
@@ -44,6 +46,14 @@ def read_manifest(folder: Path) -> dict[str, str]:
     if "saved_model.pb" not in wanted:
         raise ValueError(f"{folder}: expected a manifest that names saved_model.pb, got another; run `make export`.")
     return wanted
+
+
+def fusion_of(folder: Path) -> str:
+    """Fingerprint of the fusion that a version's contexts come from; "" where its manifest does not say."""
+    try:
+        return str(json.loads((folder / NAME).read_text("utf-8")).get("fusion", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def check_manifest(folder: Path, trusted: Path | None = None) -> None:

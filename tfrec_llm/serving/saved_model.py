@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,14 @@ from tfrec_llm.types import Tensor
 MAX_GRAPH_BYTES = 64 * 2**20
 
 
+class Beside(NamedTuple):
+    """What travels with a model, for those who serve it and learn from it."""
+
+    golden: Sequence[Row] = ()  # requests that every version must be able to answer, see `golden.golden_rows`
+    typical: Sequence[Row] = ()  # requests whose answers are the reference of drift, see `reference.typical_rows`
+    fusion: str = ""  # fingerprint of the fusion, see `manifest.fusion_of`
+
+
 class _Lean(tf.Module):
     """What the signatures hold on to, and nothing else: variables, tokenizer, tables.
 
@@ -37,17 +46,14 @@ class _Lean(tf.Module):
         self.items, self.events, self.users = recommender.items, recommender.events, recommender.path.users
 
 
-def export(
-    recommender: Recommender, folder: Path, settings: Export, golden: Sequence[Row] = (), typical: Sequence[Row] = ()
-) -> Path:
+def export(recommender: Recommender, folder: Path, settings: Export, beside: Beside | None = None) -> Path:
     """Writes the next version of the SavedModel.
 
     Args:
       recommender: what answers.
       folder: the export folder; the version is a new integer below it.
       settings: widths of history, attributes and exclude.
-      golden: requests that every version must be able to answer, see `golden.golden_rows`.
-      typical: requests whose answers are the reference of drift, see `reference.typical_rows`.
+      beside: what else goes into the folder.
 
     Returns:
       The version's folder. It appears under its name only when all of it is on disk.
@@ -57,6 +63,7 @@ def export(
         variables).
       OSError: the disk is full; earlier versions are left as they were.
     """
+    beside = beside or Beside()
     if obstacle := recommender.path.text.encoder.export_obstacle:
         raise ValueError(f"export: expected an encoder of TensorFlow operations alone, got another: {obstacle}.")
     version = newest_version(folder) + 1
@@ -69,11 +76,11 @@ def export(
         tf.saved_model.save(_Lean(recommender), str(partial), signatures=functions)
         _check_size(partial / "saved_model.pb")
         bundle.divide(partial)
-        write_golden(partial, golden, lambda rows: _ask(functions["serving_default"], rows))
-        if typical:
-            write_reference(partial, _ask(functions["serving_default"], typical))
+        write_golden(partial, beside.golden, lambda rows: _ask(functions["serving_default"], rows))
+        if beside.typical:
+            write_reference(partial, _ask(functions["serving_default"], beside.typical))
         write_warm_up(partial, functions, recommender.items.some(3), settings)
-        write_manifest(partial, version)
+        write_manifest(partial, version, fusion=beside.fusion)
         os.replace(partial, folder / str(version))
         write_batching(folder)
     finally:

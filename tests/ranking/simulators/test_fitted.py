@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from tfrec_llm import metrics
 from tfrec_llm.ranking.objectives import item_tables
-from tfrec_llm.ranking.simulators import taking_event
+from tfrec_llm.ranking.simulators import shifted, taking_event
 from tfrec_llm.ranking.simulators.judge import fit_judge
 from tfrec_llm.ranking.simulators.responses import Responses, divide, observed_responses
 from tfrec_llm.ranking.simulators.tables import ResponseTables, calibrate, quality
@@ -100,3 +100,17 @@ def test_nothing_is_read_but_training_events(dataset):
     log.event[~train] = 4
     for old, new in zip(before, (*observed_responses(whole, 3), *item_tables(whole), taking_event(whole)), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_shifted_tastes_move_whole_categories(dataset):
+    rows, users = len(dataset.catalogue.item_ids), len(dataset.interactions.user_ids)
+    tables = ResponseTables(np.zeros((users, 1)), np.zeros(users), np.zeros((rows, 1)), np.zeros(rows))
+    categories = item_tables(dataset).categories.numpy()
+    moved = shifted(tables, dataset, 1.0, 1)
+    np.testing.assert_allclose(shifted(tables, dataset, 2.0, 1).item_bias, 2 * moved.item_bias, rtol=1e-5)
+    np.testing.assert_array_equal(shifted(tables, dataset, 0.0, 1).item_bias, tables.item_bias)
+    assert not np.allclose(shifted(tables, dataset, 1.0, 2).item_bias, moved.item_bias)
+    alike = (categories[:, None] == categories[None]).all(axis=2)
+    assert np.ptp(np.where(alike[2], moved.item_bias, moved.item_bias[2])) < 1e-6
+    assert np.ptp(moved.item_bias[2:]) > 0.1
+    np.testing.assert_array_equal(moved.user, tables.user)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.serving.server import stand_in
-from tfrec_llm import data
+from tfrec_llm import data, training
 from tfrec_llm.config import Serving
 from tfrec_llm.serving.server import remote
 from tfrec_llm.serving.server.answering import load
@@ -52,11 +52,11 @@ def served(folder):
     server.stop(None)
 
 
-def run(url, scenario, **settings):
+def run(url, scenario, export=Path("nowhere"), **settings):
     """Runs a scenario with a model at an address."""
 
     async def all_of_it():
-        model = remote.RemoteModel(url, "fused", Serving(**{"timeout_ms": 60_000.0, **settings}), Measures())
+        model = remote.RemoteModel(url, export, Serving(**{"timeout_ms": 60_000.0, **settings}), Measures())
         await model.start()
         try:
             return await asyncio.wait_for(scenario(model), 120)
@@ -100,8 +100,10 @@ def test_the_facts_are_those_of_the_signatures(served, smoke_run):
     async def scenario(model):
         return model.facts
 
-    facts = run(served.url, scenario)
-    assert (facts.version, facts.fusion_version, facts.engine) == ("1", "fused", "TensorFlow Serving")
+    facts = run(served.url, scenario, export=smoke_run / "export")
+    fusion = training.stage_fingerprint(smoke_run, "fusion/context")
+    assert (facts.version, facts.fusion_version, facts.engine) == ("1", fusion, "TensorFlow Serving")
+    assert run(served.url, scenario).fusion_version == "1"  # without the export, each version has its own
     assert (facts.max_history, facts.max_attributes, facts.max_exclude, facts.candidates) == (50, 8, 50, 40)
 
 

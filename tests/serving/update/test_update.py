@@ -11,9 +11,9 @@ import pytest
 
 from pipelines import update as program
 from tfrec_llm import config as configs
-from tfrec_llm import training
 from tfrec_llm.feedback import DecisionRow, EventLog, EventRow, sqlite_url
 from tfrec_llm.serving import versions
+from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.server.answering import load
 from tfrec_llm.serving.update.history import Learnt, add, read_history
 from tfrec_llm.serving.update.loop import Updates, replay, update
@@ -52,7 +52,7 @@ def log(run):
 def serve(answering, run, log, count, start=T0, liked=lambda item: hash_of(item) % 2 == 0, version=None, fusion=None):
     """Decisions of the export and what users did who like half of the items; one a second."""
     draw = np.random.default_rng(start)
-    fusion = fusion or training.stage_fingerprint(run, "fusion/context")
+    fusion = fusion or fusion_of(run / "export" / "1")
     blank = {"user_id": "", "utterance": "", "request_time": start, "k": 10}
     blank |= {name: [] for name in ("history", "history_event", "history_time", "attributes", "exclude")}
     for first in range(0, count, 50):

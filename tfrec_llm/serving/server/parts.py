@@ -1,6 +1,5 @@
 """What the routes share: settings, model, event log, names, measures."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -72,7 +71,7 @@ def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model 
     if url:
         if not url.rpartition(":")[2].isdigit():
             raise ValueError(f"{REMOTE}: expected host:port of a TensorFlow Serving's gRPC, got {url!r}; correct it.")
-        return RemoteModel(url, _fusion_version(run), settings, measures)
+        return RemoteModel(url, run / "export", settings, measures)
     version = served_version(run / "export")
     if not version:
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train` or `make export` first.")
@@ -86,11 +85,3 @@ def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model 
     }
     measures.drift.refer_to(run / "export" / str(version))
     return Model(order, settings, measures)
-
-
-def _fusion_version(run: Path) -> str:
-    """The fingerprint of the run's fusion, empty where the run has none; read without TensorFlow."""
-    try:
-        return str(json.loads((run / "fusion" / "context" / "stage.json").read_text("utf-8"))["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

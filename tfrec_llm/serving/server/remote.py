@@ -5,8 +5,10 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from tfrec_llm.config import Serving
+from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.server.asks import AnswerError, Ask, Decided, Facts, ModelUnavailableError
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.model import PATIENCE
@@ -23,13 +25,13 @@ class RemoteModel:
 
     Args:
       url: host:port of its gRPC.
-      fusion_version: of the contexts that the run's exports make; empty = each version makes its own.
+      export: the run's export folder, whose manifests say which fusion a version's contexts come from.
       settings: `[serving]`.
       measures: counts and times.
     """
 
-    def __init__(self, url: str, fusion_version: str, settings: Serving, measures: Measures):
-        self._url, self._fusion_version = url, fusion_version
+    def __init__(self, url: str, export: Path, settings: Serving, measures: Measures):
+        self._url, self._export = url, export
         self._settings, self._measures = settings, measures
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._served: TensorFlowServing | None = None
@@ -92,7 +94,7 @@ class RemoteModel:
             return False
         if self.facts is None or self.facts.version != facts.version:
             log.info("model version %s is served by the TensorFlow Serving at %s", facts.version, self._url)
-        self.facts = replace(facts, fusion_version=self._fusion_version or facts.version)
+        self.facts = replace(facts, fusion_version=fusion_of(self._export / facts.version) or facts.version)
         self.ready = True
         return True
 

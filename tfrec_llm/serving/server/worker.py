@@ -16,7 +16,7 @@ from tfrec_llm import training
 from tfrec_llm.config import Train
 from tfrec_llm.serving.bundle import read_policy
 from tfrec_llm.serving.golden import check_golden
-from tfrec_llm.serving.manifest import check_manifest
+from tfrec_llm.serving.manifest import check_manifest, fusion_of
 from tfrec_llm.serving.server import wire
 from tfrec_llm.serving.server.answering import Answering, load
 from tfrec_llm.serving.server.asks import Facts
@@ -59,10 +59,7 @@ def _prepare(order: dict[str, Any]) -> _Serving:
     check_manifest(folder)
     answering = load(folder, run, order["engine"], order["threads"], order["log_candidates"])
     check_golden(folder, answering.lists, order["golden_overlap"])
-    try:
-        fusion = training.stage_fingerprint(run, "fusion/context")
-    except ValueError:  # an export without its run
-        fusion = folder.name
+    fusion = fusion_of(folder) or folder.name
     widths = [answering.widths[name] for name in ("history", "attributes", "exclude")]
     facts = Facts(folder.name, fusion, *widths, answering.candidates, answering.engine)
     return _Serving(answering, facts, folder, order["golden_overlap"])

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrec_llm import data, feedback, training
+from tfrec_llm import data, feedback
 from tfrec_llm.config import Config
 from tfrec_llm.evaluation.policies import Verdict
 from tfrec_llm.feedback import EventLog, LogUnavailableError
 from tfrec_llm.serving import bundle, versions
+from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
 from tfrec_llm.serving.update.history import Learnt, add, read_history
@@ -38,8 +39,12 @@ class Updates:
             raise ValueError(f"{self.folder}: expected an export, found none; run `make train` or `make export` first.")
         self.log = EventLog(config.serving.log or feedback.sqlite_url(run / "log.db"))
         self.domain = data.read_dataset(run / "data").domain
-        self.fusion_version = training.stage_fingerprint(run, "fusion/context")
         self._watched: set[int] = set()
+
+    @property
+    def fusion_version(self) -> str:
+        """Of the contexts that the served version makes: those of others are not learnt from."""
+        return fusion_of(self.folder / str(versions.served_version(self.folder)))
 
     def step(self) -> Learnt | None:
         """Learns from the next batch of events, if there is one, and looks after the version that serves.
