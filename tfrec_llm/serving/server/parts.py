@@ -52,7 +52,7 @@ def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.en
     return Parts(
         settings,
         model,
-        Recorder(settings.log or feedback.sqlite_url(run / "log.db"), settings, measures),
+        Recorder(log_url(run, settings, environment), settings, measures),
         measures,
         read_secret(run, environment),
         (*events, feedback.REWARD),
@@ -61,10 +61,15 @@ def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.en
     )
 
 
+def log_url(run: Path, settings: Serving, environment: Mapping[str, str] = os.environ) -> str:
+    """Where a run's event log is: as the config says, else the environment, else SQLite in the run folder."""
+    return settings.log or environment.get(LOG, "") or feedback.sqlite_url(run / "log.db")
+
+
 def _completed(settings: Serving, environment: Mapping[str, str]) -> Serving:
     """What the config leaves empty may come from the environment."""
     keys = tuple(key for key in environment.get(KEYS, "").split(",") if key)
-    return replace(settings, log=settings.log or environment.get(LOG, ""), api_keys=settings.api_keys or keys)
+    return replace(settings, api_keys=settings.api_keys or keys)
 
 
 def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model | RemoteModel:

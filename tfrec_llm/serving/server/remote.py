@@ -94,6 +94,7 @@ class RemoteModel:
             return False
         if self.facts is None or self.facts.version != facts.version:
             log.info("model version %s is served by the TensorFlow Serving at %s", facts.version, self._url)
+            self._measures.drift.refer_to(self._export / facts.version)
         self.facts = replace(facts, fusion_version=fusion_of(self._export / facts.version) or facts.version)
         self.ready = True
         return True

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrec_llm import data, feedback
+from tfrec_llm import data
 from tfrec_llm.config import Config
 from tfrec_llm.evaluation.policies import Verdict
 from tfrec_llm.feedback import EventLog, LogUnavailableError
 from tfrec_llm.serving import bundle, versions
 from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.saved_model import export_policy
+from tfrec_llm.serving.server.parts import log_url
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
 from tfrec_llm.serving.update.history import Learnt, add, read_history
 from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, with_policy
@@ -37,7 +38,7 @@ class Updates:
         self.config, self.run, self.folder = config, run, run / "export"
         if not versions.served_version(self.folder):
             raise ValueError(f"{self.folder}: expected an export, found none; run `make train` or `make export` first.")
-        self.log = EventLog(config.serving.log or feedback.sqlite_url(run / "log.db"))
+        self.log = EventLog(log_url(run, config.serving))
         self.domain = data.read_dataset(run / "data").domain
         self._watched: set[int] = set()
 
