@@ -74,7 +74,10 @@ def judge_crowd(config: Config, run: Path, dataset: Dataset, scratch: Path) -> d
         before = _judge(crowd, f"shipped, shift {amount:g}")
         learnt = _let_learn(crowd, f"learns, shift {amount:g}")
         after = _judge(crowd, f"learnt, shift {amount:g}")
-        metrics |= _figures(crowd, before, after, learnt, f"|shift_{amount:g}")
+        found = _figures(crowd, before, after, learnt, f"|shift_{amount:g}")
+        for key, figure in found.items():
+            log.info("%s %.4f %s", key, figure["value"], figure["ci95"] or "")
+        metrics |= found
     return metrics
 
 
