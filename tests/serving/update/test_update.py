@@ -116,7 +116,7 @@ def test_it_goes_on_where_a_killed_process_stopped(config, run, answering, log):
 
 
 def test_too_few_decisions_and_another_fusion_teach_nothing_and_are_counted(config, run, answering, log):
-    serve(answering, run, log, 120, fusion="another")
+    serve(answering, run, log, 200, fusion="another")
     log.add_events([EventRow("later", f"{T0}-1", "x", "reward", 0.0, T0 + 500)])
     learnt = Updates(config, run).step()
     assert (learnt.version, learnt.decisions) == (0, 0)
