@@ -51,6 +51,22 @@ def test_others_are_refused(folder, other, message):
         check_golden(folder, answering(**other), 0.59)
 
 
+def test_fewer_are_those_of_users_who_say_nothing(tmp_path):
+    rows = [
+        {"history": history, "utterance": said} for history, said in (([], ""), (["a"], "x"), (["a"], ""), (["b"], ""))
+    ]
+    slates = [["a"], ["b"], ["c"], ["d"]]
+    write_golden(tmp_path, rows, lambda asked: {"item_ids": slates})
+    seen = []
+
+    def ask(asked):
+        seen.extend(asked)
+        return {"item_ids": [["c"]] * len(asked), "scores": [[1.0]] * len(asked), "propensities": [[1.0]] * len(asked)}
+
+    check_golden(tmp_path, ask, 1.0, most=1)
+    assert seen == rows[2:3]
+
+
 def test_queries_are_those_of_real_users_and_of_a_stranger(smoke_run):
     dataset = stages.load_dataset(smoke_run)
     rows = golden_rows(dataset, 5)

@@ -80,13 +80,14 @@ def write_golden(folder: Path, rows: Sequence[Row], ask: Ask) -> None:
     (folder / NAME).write_text(json.dumps(kept, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
 
-def check_golden(folder: Path, ask: Ask, overlap: float) -> None:
+def check_golden(folder: Path, ask: Ask, overlap: float, most: int = QUERIES) -> None:
     """Asks a version its golden queries.
 
     Args:
       folder: the version's folder; one without such a file passes.
       ask: what is loaded.
       overlap: share of the exported version's slates that must be in its own, on average.
+      most: queries at most, fewer where others wait: those of users, without utterance.
 
     Raises:
       ValueError: a slot that the exported version filled is empty, numbers that are not finite, propensities outside
@@ -96,6 +97,8 @@ def check_golden(folder: Path, ask: Ask, overlap: float) -> None:
     if not path.exists():
         return
     kept = json.loads(path.read_text("utf-8"))
+    if most < len(kept):
+        kept = [row for row in kept if row["history"] and not row["utterance"]][:most]
     if not kept:
         return
     answers = ask([{name: value for name, value in row.items() if name != "item_ids"} for row in kept])

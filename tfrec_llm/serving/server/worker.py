@@ -21,6 +21,8 @@ from tfrec_llm.serving.server import wire
 from tfrec_llm.serving.server.answering import Answering, load
 from tfrec_llm.serving.server.asks import Facts
 
+AT_ONCE = 1  # golden queries of a policy that is taken over: requests wait meanwhile
+
 
 def main() -> None:
     """Loads what the first frame names, says that it is ready, and answers until the server closes the socket."""
@@ -71,7 +73,7 @@ def _reload(serving: _Serving, folder: Path) -> dict[str, Any]:
     try:
         check_manifest(folder, trusted=serving.folder)
         serving.answering.take_policy(read_policy(folder), int(folder.name))
-        check_golden(folder, serving.answering.lists, serving.overlap)
+        check_golden(folder, serving.answering.lists, serving.overlap, AT_ONCE)
     except (ValueError, OSError) as error:
         serving.answering.take_policy(before, int(serving.folder.name))
         return {"refused": str(error)}
