@@ -7,7 +7,8 @@ bytes; no pickle anywhere.
 import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,13 +77,9 @@ def read_dataset(folder: Path) -> Dataset:
     """
     facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
     events, split = _read_arrays(folder / "events.npz"), _read_arrays(folder / "split.npz")
-    try:
+    with _as_written(folder):
         dataset = _compose(facts, items, events, split)
         check_dataset(dataset)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
-        ) from error
     return dataset
 
 
@@ -96,13 +93,9 @@ def read_names(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
       ValueError: a file is missing or damaged.
     """
     facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
-    try:
+    with _as_written(folder):
         titles = dict(zip(items["item_ids"][FIRST_ITEM:], items["titles"][FIRST_ITEM:], strict=True))
         return tuple(facts["domain"]["events"]), titles
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
-        ) from error
 
 
 class Shown(NamedTuple):
@@ -125,7 +118,7 @@ def read_shown(folder: Path) -> Shown:
       ValueError: a file is missing or damaged.
     """
     facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
-    try:
+    with _as_written(folder):
         domain, columns = facts["domain"], list(items["attributes"].values())
         rows = zip(*columns, strict=True) if columns else [()] * len(items["item_ids"])
         values = [tuple(value for own in row for value in own) for row in rows]
@@ -136,10 +129,6 @@ def read_shown(folder: Path) -> Shown:
             tuple(items["titles"][FIRST_ITEM:]),
             dict(zip(items["item_ids"][FIRST_ITEM:], values[FIRST_ITEM:], strict=True)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
-        ) from error
 
 
 def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
@@ -209,3 +198,14 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: expected a file, got none; run `make data` again.") from error
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise ValueError(f"{path}: expected arrays, got a damaged file ({error}); run `make data` again.") from error
+
+
+@contextmanager
+def _as_written(folder: Path) -> Iterator[None]:
+    """Turns what a damaged file leads to into one sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: expected what `make data` writes, got {error!s}; run `make data` again."
+        ) from error

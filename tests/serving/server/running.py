@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.serving.server.conftest import Stub
 from tfrec_llm.config import Serving
@@ -116,3 +118,18 @@ def browsing():
         yield driver
     finally:
         driver.quit()
+
+
+def one(browser, selector):
+    """The first element of a page that a selector finds."""
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def every(browser, selector):
+    """All of them."""
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def until(browser, true):
+    """Waits until something is true of a page."""
+    return WebDriverWait(browser, 30, 0.05).until(lambda _: true())

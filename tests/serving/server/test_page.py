@@ -5,11 +5,9 @@ import time
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.serving.server.running import browsing, whole
+from tests.serving.server.running import browsing, every, one, until, whole
 from tfrec_llm.feedback import EventLog, sqlite_url
 
 # What a person with a screen reader would miss: names of fields, buttons and pictures, landmarks, order of headings.
@@ -55,18 +53,6 @@ def page(server, browser):
     until(browser, lambda: one(browser, "#facts").text)
     yield browser
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
-
-
-def one(browser, selector):
-    return browser.find_element(By.CSS_SELECTOR, selector)
-
-
-def every(browser, selector):
-    return browser.find_elements(By.CSS_SELECTOR, selector)
-
-
-def until(browser, true):
-    return WebDriverWait(browser, 30, 0.05).until(lambda _: true())
 
 
 def ask(browser, text):

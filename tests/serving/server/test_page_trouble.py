@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.serving.server.conftest import Stub, decided
-from tests.serving.server.running import browsing, stubbed
+from tests.serving.server.running import browsing, every, one, stubbed, until
 
 HOSTILE = {
     "i1": "<script>document.title = 'owned'</script>",
@@ -40,18 +39,6 @@ def opened(browser, database, titles=HOSTILE, model=None, **settings):
         browser.get(url)
         WebDriverWait(browser, 10).until(lambda _: browser.execute_script("return document.readyState") == "complete")
         yield url
-
-
-def one(browser, selector):
-    return browser.find_element(By.CSS_SELECTOR, selector)
-
-
-def every(browser, selector):
-    return browser.find_elements(By.CSS_SELECTOR, selector)
-
-
-def until(browser, true):
-    return WebDriverWait(browser, 30, 0.05).until(lambda _: true())
 
 
 def ask(browser, text="hello"):
