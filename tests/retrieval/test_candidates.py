@@ -141,7 +141,7 @@ def test_features(world, as_history):
 def test_an_empty_history_falls_back_to_popularity(world, as_history):
     source, _ = make(world)
     found = source.candidates({}, as_history([], width=3), NONE, 20)
-    popularity = source.index.numpy()[:, -1]
+    popularity = source.columns.silent.numpy()[:, -1]
     np.testing.assert_array_equal(found.item_ids[0], 2 + np.argsort(-popularity[2:], kind="stable"))
     np.testing.assert_allclose(found.scores[0], -np.sort(-popularity[2:]), atol=1e-6)
 
@@ -163,7 +163,7 @@ def test_text_is_centred_and_items_without_text_stay_at_zero(world):
     table = np.random.default_rng(0).normal(size=[22, 5]) + 3
     table[[0, 1, 7]] = 0
     source = CandidateSource.build({"text": table}, world().dataset)
-    centred = source.index.numpy()[:, :5]
+    centred = source.columns.spoken.numpy()
     assert not centred[[0, 1, 7]].any()
     np.testing.assert_allclose(np.linalg.norm(np.delete(centred, [0, 1, 7], 0), axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(source.utterance_centre, np.delete(table, [0, 1, 7], 0).mean(axis=0), rtol=1e-5)
@@ -218,7 +218,7 @@ def test_load_is_strict(world, tmp_path):
     make(world)[0].save(tmp_path)
     text = (tmp_path / "source.json").read_text(encoding="utf-8")
     (tmp_path / "source.json").write_text(text.replace('"num_rows": 22', '"num_rows": 23'), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"index expected \[23, 16\], got \[22, 16\]"):
+    with pytest.raises(ValueError, match=r"columns/silent expected \[23, 11\], got \[22, 11\]"):
         CandidateSource.load(tmp_path)
 
 

@@ -56,3 +56,15 @@ class EventInputs(tf.keras.layers.Layer):
             items *= tf.cast(kept, items.dtype)[..., None]
         items = noise.drop(items, self.item_dropout, 203)
         return tf.concat([items, self.event(event), self.gap(gap)], axis=-1)
+
+    def with_gap(self, inputs, gap):
+        """Event vectors with another wait before them.
+
+        Args:
+          inputs: [..., I] of `call`.
+          gap: [...] int32 of `steps.bucket`.
+
+        Returns:
+          [..., I].
+        """
+        return tf.concat([inputs[..., : -self.gap.output_dim], self.gap(gap)], axis=-1)

@@ -13,6 +13,9 @@ from tfrec_llm.behaviour.inputs import EventInputs
 from tfrec_llm.config import setting
 from tfrec_llm.layers import softmax, steps
 from tfrec_llm.layers.item_table import ItemTable
+from tfrec_llm.layers.left_out import LeftOut
+from tfrec_llm.layers.lstm import LSTM
+from tfrec_llm.layers.lstm_trace import Trace, trace, without_each
 from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.types import BehaviourSignals, History
@@ -113,13 +116,35 @@ class SequenceModel(tf.keras.Model):
           query [B, dim+1], state [B, H], event [B, V] logits, time_gap [B] log2 seconds; float32. A row's answer
           depends neither on its padding nor on the other rows.
         """
+        return self.read(history)[0]
+
+    def read(self, history: History) -> tuple[BehaviourSignals, Trace | None]:
+        """As `signals`, and what `queries_without` goes on from; None where body or domain have no such thing."""
         index = steps.step_index(history, self.basket)
-        states = self._states(history, index, None, QUIET)
+        inputs = self._inputs(history, index, None, QUIET)
+        traced = isinstance(self.body, LSTM) and self.body.built and not self.basket
+        passed = trace(self.body, inputs) if traced else None
+        states = passed.states if traced else self.body(inputs)
         state = tf.gather(states, steps.step_count(history, index), batch_dims=1)  # [B, H]
         normed = self.norm(state)
-        query = tf.cast(self.to_query(normed), tf.float32)
-        query = self._with_bias(query, tf.ones(tf.shape(query)[:1]))
-        return BehaviourSignals(query, state, self.to_event(normed), self.to_gap(normed)[:, 0])
+        return BehaviourSignals(self._query(normed), state, self.to_event(normed), self.to_gap(normed)[:, 0]), passed
+
+    def queries_without(self, left: LeftOut, passed: Trace) -> tf.Tensor:
+        """The queries of histories that lack one of their newest events; the events before it are not read again.
+
+        Args:
+          left: which.
+          passed: of `read`.
+
+        Returns:
+          [B, L, dim+1].
+        """
+        next_place = tf.clip_by_value(left.gone + 1, 0, tf.shape(passed.gates)[1] - 1)
+        after = self.inputs_layer.with_gap(tf.gather(passed.inputs, next_place, batch_dims=1), left.gap)  # [B, L, I]
+        states = without_each(self.body, passed, left.gone[:, 0] + 1, after)
+        shape = tf.shape(states)
+        queries = self._query(self.norm(tf.reshape(states, (-1, self.settings.units))))
+        return tf.reshape(queries, (shape[0], shape[1], self.settings.dim + 1))
 
     def item_table(self):
         """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""
@@ -137,7 +162,7 @@ class SequenceModel(tf.keras.Model):
         """
         index = steps.step_index(history, self.basket)  # [B, T]
         item_table = None if self.num_sampled else self.table.table(noise.training, noise)
-        states = self._states(history, index, item_table, noise)  # [B, S+1, H]
+        states = self.body(self._inputs(history, index, item_table, noise), noise)  # [B, S+1, H]
         targets = _targets(history, index, tf.shape(states)[1])
         flat = self.norm(tf.reshape(states, (-1, self.settings.units)))  # [B*(S+1), H]
         flat = noise.drop(flat, self.settings.dropout, 301)
@@ -161,8 +186,13 @@ class SequenceModel(tf.keras.Model):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return losses
 
-    def _states(self, history, index, item_table, noise):
-        """[B, S+1, H] float32 states after 0, 1, ... S steps."""
+    def _query(self, normed):
+        """[B, dim+1] float32 queries of normed states."""
+        query = tf.cast(self.to_query(normed), tf.float32)
+        return self._with_bias(query, tf.ones(tf.shape(query)[:1]))
+
+    def _inputs(self, history, index, item_table, noise):
+        """[B, S, I] what the body reads at each step."""
         if item_table is None:
             items = self.table(history.item, noise.training, noise)
         else:
@@ -172,7 +202,7 @@ class SequenceModel(tf.keras.Model):
             length = tf.shape(index)[1]
             num_steps = length if self.fixed_steps else tf.maximum(1, tf.reduce_max(steps.step_count(history, index)))
             inputs = steps.mean_by_step(inputs, history, index, num_steps)
-        return self.body(inputs, noise)
+        return inputs
 
     def _item_loss(self, flat, item_table, targets, noise):
         queries = self.to_query(flat)

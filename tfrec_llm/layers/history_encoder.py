@@ -10,6 +10,7 @@ import math
 
 import tensorflow as tf
 
+from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import GAP_BUCKETS, gap_buckets, step_index
 from tfrec_llm.types import History
 
@@ -76,13 +77,43 @@ class HistoryEncoder(tf.keras.layers.Layer):
           [B, P, D].
         """
         values = vectors + self._event(tf.cast(history.event, tf.int32)) + self._gap(gap_buckets(history))  # [B, T, D]
-        weights = self._weights(values, history, until)  # [B, P, J, T + 1]
-        empty = tf.cast(self._empty, values.dtype)
-        weights = tf.cast(weights, values.dtype)
-        means = tf.einsum("bpjt,btd->bpjd", weights[..., :-1], values) + weights[..., -1:] * empty  # [B, P, J, D]
-        flat = tf.reshape(means, tf.concat([tf.shape(until), [len(self.half_lives) * self.dim]], 0))  # [B, P, J * D]
-        direct = tf.einsum("bpjd,jd->bpd", means, tf.cast(self._mix, values.dtype))
-        return direct + self._out(self._drop(self._hidden(flat), training=training))  # [B, P, D]
+        weights = tf.cast(self._weights(values, history, until), values.dtype)  # [B, P, J, T + 1]
+        means = tf.einsum("bpjt,btd->bpjd", weights[..., :-1], values)  # [B, P, J, D]
+        return self._encoded(means + weights[..., -1:] * tf.cast(self._empty, values.dtype), training)
+
+    def without_each(self, vectors: tf.Tensor, history: History, left: LeftOut) -> tf.Tensor:
+        """Encodes whole histories that lack one event, where an event is a step of its own.
+
+        Args:
+          vectors: [B, T, D] item vectors of the history.
+          history: [B, T] each.
+          left: which events are missing.
+
+        Returns:
+          [B, L, D], as `call` on such histories.
+        """
+        kinds = vectors + self._event(tf.cast(history.event, tf.int32))
+        values = kinds + self._gap(gap_buckets(history))  # [B, T, D]
+        after = tf.minimum(left.gone + 1, tf.shape(vectors)[1] - 1)  # [B, L]
+        after = tf.maximum(after, 0)
+        changed = tf.gather(kinds, after, batch_dims=1) + self._gap(left.gap)  # [B, L, D]
+        here = tf.range(tf.shape(vectors)[1]) == after[..., tf.newaxis]  # [B, L, T]
+        own = tf.transpose(self._own(values), [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]
+        own = tf.where(here[:, :, tf.newaxis], self._own(changed)[..., tf.newaxis], own)  # [B, L, J, T]
+        read = left.kept & (left.age < self.window)
+        weights = self._softmax(own, tf.cast(left.age, tf.float32), _doublings(history.time, read), read)
+        weights = tf.cast(weights, values.dtype)  # [B, L, J, T + 1]
+        means = tf.einsum("bljt,btd->bljd", weights[..., :-1], values)
+        there = tf.cast(here[:, :, tf.newaxis], values.dtype)
+        moved = tf.reduce_sum(weights[..., :-1] * there, axis=-1, keepdims=True)  # [B, L, J, 1]
+        means += moved * (changed - tf.gather(values, after, batch_dims=1))[:, :, tf.newaxis]
+        return self._encoded(means + weights[..., -1:] * tf.cast(self._empty, values.dtype), False)
+
+    def _encoded(self, means: tf.Tensor, training: bool | None) -> tf.Tensor:
+        """[B, P, J, D] means of the events -> [B, P, D]."""
+        flat = tf.reshape(means, tf.concat([tf.shape(means)[:2], [len(self.half_lives) * self.dim]], 0))
+        direct = tf.einsum("bpjd,jd->bpd", means, tf.cast(self._mix, means.dtype))
+        return direct + self._out(self._drop(self._hidden(flat), training=training))
 
     def _weights(self, values: tf.Tensor, history: History, until: tf.Tensor) -> tf.Tensor:
         """Softmax weights of the events and, last, of the learned vector: [B, P, J, T + 1] float32."""
@@ -92,11 +123,17 @@ class HistoryEncoder(tf.keras.layers.Layer):
         seen = tf.reduce_sum(tf.cast(before, tf.int32), axis=-1, keepdims=True)  # [B, P, 1]
         read = before & (seen - tf.range(tf.shape(steps)[1]) <= self.window)  # [B, P, T]
         age = tf.cast(until - 1 - steps[:, tf.newaxis, :], tf.float32)  # [B, P, T]
-        doublings = _doublings(history.time, read)  # [B, P, T]
-        own = tf.cast(self._importance(values), tf.float32)  # [B, T, J]
-        own = 4.0 * tf.tanh(own / 4.0) - tf.math.log(_lines(steps))[:, :, tf.newaxis]  # [B, T, J]
-        logits = tf.transpose(own, [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]
-        logits -= tf.nn.softplus(self._decay)[:, tf.newaxis] * age[:, :, tf.newaxis]
+        own = self._own(values) - tf.math.log(_lines(steps))[:, :, tf.newaxis]  # [B, T, J]
+        own = tf.transpose(own, [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]
+        return self._softmax(own, age, _doublings(history.time, read), read)
+
+    def _own(self, values: tf.Tensor) -> tf.Tensor:
+        """[..., D] event vectors -> [..., J] float32, what they count by themselves, between -4 and 4."""
+        return 4.0 * tf.tanh(tf.cast(self._importance(values), tf.float32) / 4.0)
+
+    def _softmax(self, own: tf.Tensor, age: tf.Tensor, doublings: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
+        """Softmax weights from own [B, 1 or P, J, T] and age, doublings and read [B, P, T]: [B, P, J, T + 1]."""
+        logits = own - tf.nn.softplus(self._decay)[:, tf.newaxis] * age[:, :, tf.newaxis]
         logits -= self._time_decay[:, tf.newaxis] * doublings[:, :, tf.newaxis]  # [B, P, J, T]
         logits = tf.where(read[:, :, tf.newaxis], logits, _NEGATIVE)
         empty = tf.broadcast_to(self._empty_weight[:, tf.newaxis], tf.shape(logits[..., :1]))

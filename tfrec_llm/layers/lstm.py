@@ -46,13 +46,17 @@ class LSTM(tf.keras.layers.Layer):
         """
         inputs = tf.cast(inputs, self.compute_dtype)
         batch = tf.shape(inputs)[0]
-        by_time = tf.transpose(inputs, (1, 0, 2))  # [T, B, I]
-        gates = tf.cast(tf.tensordot(by_time, self.kernel, 1) + self.bias, tf.float32)  # [T, B, 4H]
+        gates = self.input_part(tf.transpose(inputs, (1, 0, 2)))  # [T, B, 4H]
         gates = tf.ensure_shape(gates, (inputs.shape[1], inputs.shape[0], 4 * self.units))
         start = tf.tile(tf.cast(self.start, tf.float32)[:, None, :], (1, batch, 1))  # [2, B, H]
         mask = state_mask(noise, batch, self.units, self.state_dropout, _SITE)
         states = scan(gates, tf.convert_to_tensor(self.recurrent_kernel), start[0], start[1], mask)  # [T, B, H]
         return tf.transpose(tf.concat([start[:1], states], axis=0), (1, 0, 2))
+
+    def input_part(self, inputs):
+        """[..., I] inputs -> [..., 4H] float32, what they add to the gates before activation."""
+        kernel, bias = tf.cast(self.kernel, inputs.dtype), tf.cast(self.bias, inputs.dtype)
+        return tf.cast(tf.tensordot(inputs, kernel, 1) + bias, tf.float32)
 
     def get_config(self):
         """Arguments of the constructor."""
@@ -100,7 +104,7 @@ def _forward(gates, recurrent, h, c, mask):
 
     def step(t, h, c, states, cells, sums):
         a = gates[t] + product(masked(h, mask), recurrent)  # [B, 4H]
-        i, f, o, g = _activate(a, units)
+        i, f, o, g = activate(a, units)
         c = f * c + i * g  # [B, H]
         h = o * tf.tanh(c)
         return t + 1, h, c, states.write(t, h), cells.write(t, c), sums.write(t, a)
@@ -117,7 +121,7 @@ def _slopes(sums, cells, before):
       of the gates' sums [T, B, 4H] by (cell, cell, state, cell), of the cell by the state and by the next cell
       [T, B, H].
     """
-    i, f, o, g = _activate(sums, cells.shape[-1])
+    i, f, o, g = activate(sums, cells.shape[-1])
     squashed = tf.tanh(cells)
     gates = [g * i * (1 - i), before * f * (1 - f), squashed * o * (1 - o), i * (1 - g * g)]
     return tf.concat(gates, axis=-1), o * (1 - squashed * squashed), f
@@ -140,7 +144,7 @@ def _backward(upstream, recurrent, by_gates, by_state, by_cell, mask):
     return d_gates.stack(), d_h, d_c
 
 
-def _activate(sums, units):
+def activate(sums, units):
     """Input, forget and output gate and cell candidate [..., H] from their sums [..., 4H]."""
     i, f, o = tf.split(tf.sigmoid(sums[..., : 3 * units]), 3, axis=-1)
     return i, f, o, tf.tanh(sums[..., 3 * units :])

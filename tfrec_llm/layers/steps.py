@@ -44,28 +44,42 @@ def gaps(history: History) -> tf.Tensor:
     Returns:
       [B, T] int64; -1 where this event's time or the one before is unknown, as at the first event.
     """
-    before = tf.pad(history.time, [[0, 0], [1, 0]])[:, :-1]
-    known = tf.logical_and(history.time > 0, before > 0)
-    return tf.where(known, tf.maximum(history.time - before, 0), -tf.ones_like(before))
+    return between(tf.pad(history.time, [[0, 0], [1, 0]])[:, :-1], history.time)
+
+
+def between(before: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+    """Seconds from one time to another, any shape; -1 where one of them is unknown."""
+    known = tf.logical_and(time > 0, before > 0)
+    return tf.where(known, tf.maximum(time - before, 0), -tf.ones_like(before))
 
 
 def log_gaps(history: History) -> tf.Tensor:
     """[B, T] float32 log2(1 + seconds since the event before), 0 where unknown."""
-    seconds = tf.cast(tf.maximum(gaps(history), 0), tf.float32)
-    return tf.math.log1p(seconds) / tf.math.log(2.0)
+    return _doublings(gaps(history))
 
 
 def gap_buckets(history: History) -> tf.Tensor:
-    """The wait before each event as a small number.
+    """The wait before each event as a small number: [B, T], as of `bucket`."""
+    return bucket(gaps(history))
+
+
+def bucket(seconds: tf.Tensor) -> tf.Tensor:
+    """A wait as a small number.
 
     Args:
-      history: [B, T] each.
+      seconds: any shape, -1 unknown.
 
     Returns:
-      [B, T] int32 in [0, GAP_BUCKETS): 0 unknown, 1 the same second, then one bucket per doubling of the seconds.
+      The same shape, int32 in [0, GAP_BUCKETS): 0 unknown, 1 the same second, then one bucket per doubling of the
+      seconds.
     """
-    doublings = tf.cast(tf.floor(log_gaps(history) + 1e-4), tf.int32)
-    return tf.where(gaps(history) < 0, 0, tf.minimum(doublings + 1, GAP_BUCKETS - 1))
+    doublings = tf.cast(tf.floor(_doublings(seconds) + 1e-4), tf.int32)
+    return tf.where(seconds < 0, 0, tf.minimum(doublings + 1, GAP_BUCKETS - 1))
+
+
+def _doublings(seconds: tf.Tensor) -> tf.Tensor:
+    """log2(1 + seconds), 0 where unknown."""
+    return tf.math.log1p(tf.cast(tf.maximum(seconds, 0), tf.float32)) / tf.math.log(2.0)
 
 
 def mean_by_step(values: tf.Tensor, history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:

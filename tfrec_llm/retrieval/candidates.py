@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.top_k import allowed_items, exact_top_k
 from tfrec_llm.retrieval import catalogue_facts
+from tfrec_llm.retrieval.columns import VECTOR_SOURCES, Columns, heard, in_order, meant
 from tfrec_llm.retrieval.features import candidate_features, feature_names
 from tfrec_llm.retrieval.past import ITEM_ITEM, Neighbours, Past
 from tfrec_llm.retrieval.repeats import held_at
+from tfrec_llm.retrieval.row_weights import cases, row_weights, strangers
 from tfrec_llm.training import load_weights, save_weights
 from tfrec_llm.training.files import write_text
-from tfrec_llm.types import FIRST_ITEM, PADDING, Candidates, Dataset, History, Tensor
+from tfrec_llm.types import PADDING, Candidates, Dataset, History, Tensor
 
-SLOTS = "slots"  # attribute values that an utterance names, times those that items have
-VECTOR_SOURCES = ("behaviour", "towers", "text", SLOTS)
 LANGUAGE_AXES = 2  # directions of the text vectors that tell a language
-LENGTHS = (1, 5, 20)  # events; histories below each of them get weights of their own
 FILE = "source"
 Query = Mapping[str, tuple[Tensor, Tensor]]  # source -> (vectors [B, q], present [B] bool)
 
@@ -51,8 +51,7 @@ class CandidateSource(tf.Module):
         self.source_names = (*widths, "popularity", *self.past.names)
         scored = (*widths, *([ITEM_ITEM] if neighbours else ()))
         self.feature_names = feature_names(scored, catalogue_facts.CONTENT_DIM)
-        columns, count = sum(widths.values()) + 1, len(self.source_names)
-        self.index = _constant([num_rows, columns], "index")
+        self.columns, count = Columns(widths, num_rows), len(self.source_names)
         self.facts = _constant([num_rows, 3 + catalogue_facts.CONTENT_DIM], "facts")
         self.shown = tf.Variable(tf.zeros([num_rows], tf.bool), trainable=False, name="shown")
         self.utterance_centre = _constant([widths.get("text", 1)], "utterance_centre")
@@ -81,7 +80,7 @@ class CandidateSource(tf.Module):
         Raises:
           ValueError: no table, an unknown source, or a table of another number of rows.
         """
-        tables = {name: np.array(tables[name], np.float32) for name in sorted(tables, key=_source_order)}
+        tables = {name: np.array(tables[name], np.float32) for name in in_order(tables)}
         num_rows, domain = len(dataset.catalogue.item_ids), dataset.domain
         for name, table in tables.items():
             if table.ndim != 2 or len(table) != num_rows:
@@ -92,17 +91,12 @@ class CandidateSource(tf.Module):
         if count:
             source.past.take(neighbours)
         counts, given = catalogue_facts.training_counts(dataset), tables.get("text")
-        if "text" in tables:
-            told = np.any(tables["text"] != 0, axis=1)  # items without a text stay at zero
-            centre = tables["text"][told].mean(axis=0) if told.any() else np.zeros(widths["text"])
-            source.utterance_centre.assign(centre)
+        if given is not None:
             axes = source.language_axes.numpy() if language_axes is None else language_axes
             source.language_axes.assign(axes)
-            meant = tables["text"] - centre
-            tables["text"] = np.where(told[:, None], _unit(meant - meant @ axes.T @ axes), 0.0)
-        index = np.column_stack([*tables.values(), catalogue_facts.expected_popularity(dataset, counts, given)])
-        index[:FIRST_ITEM] = 0
-        source.index.assign(index)
+            tables["text"], centre = meant(given, axes)
+            source.utterance_centre.assign(centre)
+        source.columns.take(tables, catalogue_facts.expected_popularity(dataset, counts, given))
         source.facts.assign(catalogue_facts.item_facts(dataset, tables, counts))
         source.shown.assign(catalogue_facts.shown_items(dataset.catalogue, domain))
         source.weights.assign(tf.ones_like(source.weights))
@@ -136,11 +130,8 @@ class CandidateSource(tf.Module):
             asked = may & within
             enough = tf.reduce_sum(tf.cast(asked, tf.int32), axis=1, keepdims=True) >= least
             may = tf.where(enough, asked, may)
-        ids, scores, allowed = exact_top_k(self._score(vectors, weights, history), may, k)
-        rows = tf.split(tf.gather(self.index, ids), [*self.widths.values(), 1], axis=-1)  # [B, K, q] each
-        parts = [
-            tf.einsum("bkq,bq->bk", part, vectors[name]) for name, part in zip(self.widths, rows[:-1], strict=True)
-        ]
+        ids, scores, allowed = exact_top_k(self._score(queries, vectors, weights, history), may, k)
+        parts = self.columns.parts(vectors, heard(queries), ids)
         held = held_at(history, self.basket, ids)
         if self.past.count:
             parts.append(tf.gather(self.past(history)[0], ids, batch_dims=1))
@@ -149,7 +140,8 @@ class CandidateSource(tf.Module):
 
     def scores(self, queries: Query, history: History) -> Tensor:
         """Blend scores of all items, whether allowed or not: [B, N+2]; arguments as in `candidates`."""
-        return self._score(self.vectors(queries, history), self.row_weights(queries, history), history)
+        vectors, weights = self.vectors(queries, history), self.row_weights(queries, history)
+        return self._score(queries, vectors, weights, history)
 
     def scores_of(self, queries: Query, history: History, item_ids: Tensor) -> Tensor:
         """Blend scores of some items, equal to those in `candidates`.
@@ -163,17 +155,47 @@ class CandidateSource(tf.Module):
           [B, n].
         """
         vectors, weights = self.vectors(queries, history), self.row_weights(queries, history)
-        scores = tf.einsum("bnq,bq->bn", tf.gather(self.index, item_ids), self._query(vectors, weights))
-        for weight, found in zip(self._past_weights(weights), self.past(history), strict=True):
-            scores += weight * tf.gather(found, item_ids, batch_dims=1)
+        asked = {name: vector[:, tf.newaxis] for name, vector in self._weighted(vectors, weights).items()}
+        popularity = weights[:, tf.newaxis, len(self.widths)][..., tf.newaxis]
+        scores = self.columns.scores_of(asked, popularity, heard(queries), item_ids)[:, 0]
+        for weight, found in zip(self._past_weights(weights), self.past.at(history, item_ids), strict=True):
+            scores += weight * found
+        return scores
+
+    def scores_without(self, queries: Query, history: History, left: LeftOut, item_ids: Tensor) -> Tensor:
+        """As `scores_of`, of histories that lack one event, where an event is a step of its own.
+
+        Args:
+          queries: source -> (vectors [B * L, q], present [B * L] bool).
+          history: [B, T] each.
+          left: which events are missing.
+          item_ids: [B, n] item indices.
+
+        Returns:
+          [B, L, n].
+        """
+        shape = tf.shape(left.kept)  # B, L, T
+
+        def views(values: Tensor) -> Tensor:
+            return tf.reshape(values, [shape[0], shape[1], values.shape[1]])
+
+        rest = tf.reshape(tf.where(left.kept, history.item[:, tf.newaxis], PADDING), [-1, shape[2]])
+        rest = History(rest, rest, tf.zeros_like(rest, tf.int64))  # how many events are left is all that counts here
+        weights = self.row_weights(queries, rest)
+        asked = {name: views(v) for name, v in self._weighted(self.vectors(queries, rest), weights).items()}
+        popularity = views(weights[:, len(self.widths)][:, tf.newaxis])
+        scores = self.columns.scores_of(asked, popularity, heard(queries), item_ids)
+        past = self.past.without_each(history, left, item_ids)
+        for weight, found in zip(self._past_weights(weights), past, strict=True):
+            scores += views(weight) * found
         return scores
 
     def source_scores(self, queries: Query, history: History) -> Tensor:
         """Every source's own scores, in the order of `source_names`: [B, N+2, S]. Their weighted sum is the blend."""
         vectors = self.vectors(queries, history)
-        tables = tf.split(self.index, [*self.widths.values(), 1], axis=1)
-        parts = [tf.matmul(vectors[n], t, transpose_b=True) for n, t in zip(self.widths, tables[:-1], strict=True)]
-        parts.append(tf.broadcast_to(tables[-1][:, 0], tf.shape(parts[0])))
+        *tables, (_, popularity) = self.columns.tables()
+        parts = [tf.matmul(vectors[name], table, transpose_b=True) for name, table in tables]
+        parts.append(tf.broadcast_to(popularity[:, 0], tf.shape(parts[0])))
         return tf.stack([*parts, *self.past(history)], axis=-1)
 
     def vectors(self, queries: Query, history: History) -> dict[str, Tensor]:
@@ -212,30 +234,17 @@ class CandidateSource(tf.Module):
         Returns:
           [B, S], 0 where the row lacks the source; linear in `weights` and `by_length`.
         """
-        spoken, length = self.cases(queries, history)
-        always = tf.ones_like(spoken, tf.bool)
-        present = [queries[name][1] if name in queries else ~always for name in self.widths]
-        present += [always] * (len(self.source_names) - len(self.widths))
-        # An empty history says nothing: popularity has there the weight of its length alone.
-        silent = tf.concat([tf.ones([len(self.widths)]), tf.zeros([len(self.source_names) - len(self.widths)])], 0)
-        found = tf.gather(self.weights if weights is None else weights, spoken)  # [B, S]
-        found *= tf.where((length > 0)[:, tf.newaxis], 1.0, silent)
-        extra = self.by_length if by_length is None else by_length
-        found += tf.gather(tf.concat([extra, tf.zeros_like(extra[:1])], axis=0), length)
-        return tf.where(tf.stack(present, axis=1), found, 0.0)
+        learnt = (self.weights if weights is None else weights, self.by_length if by_length is None else by_length)
+        present = {name: queries[name][1] if name in queries else None for name in self.widths}
+        return row_weights(present, self.cases(queries, history), *learnt)
 
     def cases(self, queries: Query, history: History) -> tuple[Tensor, Tensor]:
         """Which weights a row takes, [B] each: 1 with an utterance, else 0; how many of LENGTHS its history reaches."""
-        events = tf.reduce_sum(tf.cast(history.item != PADDING, tf.int32), axis=1)  # [B]
-        length = tf.add_n([tf.cast(events >= least, tf.int32) for least in LENGTHS])
-        spoken = tf.cast(queries["text"][1], tf.int32) if "text" in queries else tf.zeros_like(length)
-        return spoken, length
+        return cases(queries["text"][1] if "text" in queries else None, history)
 
     def strangers(self) -> np.ndarray:
         """`by_length` that gives empty histories the popular items: [3, S] float32."""
-        found = np.zeros([len(LENGTHS), len(self.source_names)], np.float32)
-        found[0, len(self.widths)] = 1
-        return found
+        return strangers(len(self.widths), len(self.source_names))
 
     def allowed(self, history: History, exclude: Tensor) -> Tensor:
         """Which items a row may get: [B, N+2] bool."""
@@ -268,19 +277,18 @@ class CandidateSource(tf.Module):
         load_weights(source, Path(folder) / f"{FILE}.npz")
         return source
 
-    def _score(self, vectors: dict[str, Tensor], weights: Tensor, history: History) -> Tensor:
-        """[B, N+2]: one product with the whole index, and what the history adds."""
-        scores = tf.matmul(self._query(vectors, weights), self.index, transpose_b=True)
+    def _score(self, queries: Query, vectors: dict[str, Tensor], weights: Tensor, history: History) -> Tensor:
+        """[B, N+2]: products with the whole tables, and what the history adds."""
+        place = len(self.widths)
+        popularity = weights[:, place : place + 1]
+        scores = self.columns.scores(self._weighted(vectors, weights), popularity, heard(queries))
         for weight, found in zip(self._past_weights(weights), self.past(history), strict=True):
             scores += weight * found
         return scores
 
-    def _query(self, vectors: dict[str, Tensor], weights: Tensor) -> Tensor:
-        """The weighted sources side by side, popularity last: [B, columns]."""
-        places = enumerate(self.widths)
-        parts = [vectors[name] * weights[:, place : place + 1] for place, name in places]
-        popularity = len(self.widths)
-        return tf.concat([*parts, weights[:, popularity : popularity + 1]], axis=1)
+    def _weighted(self, vectors: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
+        """Source -> query vectors times the source's weight, [B, q]."""
+        return {name: vectors[name] * weights[:, place : place + 1] for place, name in enumerate(self.widths)}
 
     def _past_weights(self, weights: Tensor) -> list[Tensor]:
         first = len(self.widths) + 1
@@ -289,11 +297,3 @@ class CandidateSource(tf.Module):
 
 def _constant(shape: list[int], name: str) -> tf.Variable:
     return tf.Variable(tf.zeros(shape), trainable=False, name=name)
-
-
-def _source_order(name: str) -> int:
-    return VECTOR_SOURCES.index(name) if name in VECTOR_SOURCES else len(VECTOR_SOURCES)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import step_count, step_index
-from tfrec_llm.retrieval.repeats import held_all
+from tfrec_llm.retrieval.repeats import held_all, held_at, held_without
 from tfrec_llm.types import FIRST_ITEM, History, Tensor
 
 ITEM_ITEM = "item_item"  # neighbours of the items of the history
@@ -55,6 +56,30 @@ class Past(tf.Module):
         found = [self._neighbours(history)] if self.count else []
         return [*found, *held_all(history, self._basket, self._num_rows)] if self._repeat else found
 
+    def at(self, history: History, item_ids: Tensor) -> list[Tensor]:
+        """As the call, of some items [B, n] alone: [B, n] for each of `names`."""
+        found = []
+        if self.count:
+            links = self._links(history, item_ids)
+            found = [tf.math.log1p(tf.einsum("btn,bt->bn", links, newest_worth(history, self._basket, self.decay)))]
+        return [*found, *held_at(history, self._basket, item_ids)] if self._repeat else found
+
+    def without_each(self, history: History, left: LeftOut, item_ids: Tensor) -> list[Tensor]:
+        """As `at`, of histories that lack one event, where an event is a step of its own: [B, L, n] each."""
+        found = []
+        if self.count:
+            worth, links = _worth_without(history, left, self.decay), self._links(history, item_ids)
+            found = [tf.math.log1p(tf.einsum("btn,blt->bln", links, worth))]
+        return [*found, *held_without(history, left, item_ids)] if self._repeat else found
+
+    def _links(self, history: History, item_ids: Tensor) -> Tensor:
+        """[B, T, n] weight of each of n items [B, n] as a neighbour of each item of the history."""
+        item = tf.cast(history.item, tf.int32)
+        ids, strengths = tf.gather(self.item_ids, item), tf.gather(self.strengths, item)  # [B, T, M]
+        same = ids[:, :, tf.newaxis, :] == item_ids[:, tf.newaxis, :, tf.newaxis]  # [B, T, n, M]
+        found = tf.einsum("btnm,btm->btn", tf.cast(same, tf.float32), strengths)
+        return found * tf.cast(item_ids >= FIRST_ITEM, tf.float32)[:, tf.newaxis, :]
+
     def _neighbours(self, history: History) -> Tensor:
         """[B, N+2]: each item of the history gives its neighbours their weights, the less the longer ago it was.
 
@@ -76,9 +101,21 @@ def newest_worth(history: History, basket: bool, decay: Tensor) -> Tensor:
     """exp(-age in steps / decay) of the newest event of each item: [B, T]; 0 for older ones and padding."""
     steps = step_index(history, basket)
     age = tf.cast(step_count(history, steps)[:, tf.newaxis] - 1 - steps, tf.float32)
-    item = history.item
+    counts = (history.item >= FIRST_ITEM) & ~tf.reduce_any(_again(history.item), axis=2)
+    return tf.where(counts, tf.exp(-tf.maximum(age, 0.0) / decay), 0.0)
+
+
+def _worth_without(history: History, left: LeftOut, decay: Tensor) -> Tensor:
+    """As `newest_worth`, of histories that lack one event, where an event is a step of its own: [B, L, T]."""
+    again = tf.cast(_again(history.item), tf.int32)  # [B, T, T]
+    missing = tf.gather(again, tf.maximum(left.gone, 0), axis=2, batch_dims=1)  # [B, T, L]
+    later = tf.reduce_sum(again, axis=2)[:, tf.newaxis] - tf.transpose(missing, [0, 2, 1])  # [B, L, T]
+    counts = left.kept & (history.item >= FIRST_ITEM)[:, tf.newaxis] & (later < 1)
+    return tf.where(counts, tf.exp(-tf.maximum(tf.cast(left.age, tf.float32), 0.0) / decay), 0.0)
+
+
+def _again(item: Tensor) -> Tensor:
+    """[B, T, T] bool: the second event is of the first one's item, and after it."""
     places = tf.range(tf.shape(item)[1])
     later = places[tf.newaxis, :] > places[:, tf.newaxis]  # [T, T]: the column is after the row
-    again = tf.reduce_any((item[:, :, tf.newaxis] == item[:, tf.newaxis, :]) & later, axis=2)
-    counts = tf.logical_and(item >= FIRST_ITEM, tf.logical_not(again))
-    return tf.where(counts, tf.exp(-tf.maximum(age, 0.0) / decay), 0.0)
+    return (item[:, :, tf.newaxis] == item[:, tf.newaxis, :]) & later

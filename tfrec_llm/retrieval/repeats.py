@@ -4,6 +4,7 @@ import math
 
 import tensorflow as tf
 
+from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import step_count, step_index
 from tfrec_llm.types import FIRST_ITEM, History, Tensor
 
@@ -45,9 +46,32 @@ def held_at(history: History, basket: bool, item_ids: Tensor) -> tuple[Tensor, T
     return tf.math.log1p(tf.einsum("bnt,bt->bn", same, once)), tf.math.log1p(tf.einsum("bnt,bt->bn", same, recent))
 
 
+def held_without(history: History, left: LeftOut, item_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """As `held_at`, of histories that lack one event, where an event is a step of its own.
+
+    Args:
+      history: [B, T] each.
+      left: which events are missing.
+      item_ids: [B, n] item indices.
+
+    Returns:
+      [B, L, n] each.
+    """
+    item = tf.cast(history.item, tf.int32)
+    same = tf.cast(item_ids[:, :, tf.newaxis] == item[:, tf.newaxis, :], tf.float32)
+    once = tf.cast(left.kept & (item >= FIRST_ITEM)[:, tf.newaxis], tf.float32)  # [B, L, T]
+    recent = once * _fading(tf.cast(left.age, tf.float32))
+    return tf.math.log1p(tf.einsum("bnt,blt->bln", same, once)), tf.math.log1p(tf.einsum("bnt,blt->bln", same, recent))
+
+
+def _fading(age: Tensor) -> Tensor:
+    """What an event counts of which `age` steps came after it."""
+    return tf.exp(-math.log(2.0) / RECENT_HALF_LIFE * tf.maximum(age, 0.0))
+
+
 def _worth(history: History, basket: bool) -> tuple[Tensor, Tensor]:
     """What an event counts, plain and by recency: [B, T] each; padding and unknown items count nothing."""
     steps = step_index(history, basket)
     age = tf.cast(step_count(history, steps)[:, tf.newaxis] - 1 - steps, tf.float32)  # [B, T]
     once = tf.cast(history.item >= FIRST_ITEM, tf.float32)
-    return once, once * tf.exp(-math.log(2.0) / RECENT_HALF_LIFE * tf.maximum(age, 0.0))
+    return once, once * _fading(age)

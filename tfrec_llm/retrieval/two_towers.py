@@ -15,6 +15,7 @@ from tfrec_llm.config import setting
 from tfrec_llm.layers.history_encoder import HistoryEncoder
 from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.lazy_adam import LazyAdam
+from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import step_count, step_index
 from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
@@ -99,6 +100,18 @@ class TwoTowers(tfrs.models.Model):
         """
         return self(history, training=False)
 
+    def query_without(self, history: History, left: LeftOut) -> tf.Tensor:
+        """Queries of histories that lack one event; a served model's, of a domain where an event is a step.
+
+        Args:
+          history: [B, T] each.
+          left: which events are missing.
+
+        Returns:
+          [B, L, Q2] float32.
+        """
+        return self._closed(self.encoder.without_each(tf.gather(self._served, history.item), history, left))
+
     def item_table(self) -> tf.Tensor:
         """All items as candidates: [N+2, Q2] float32."""
         return self._candidate(self.items.table(training=False), self.popularity)
@@ -151,7 +164,11 @@ class TwoTowers(tfrs.models.Model):
         return tf.gather(table, ids), table
 
     def _query(self, vectors: tf.Tensor, history: History, until: tf.Tensor, training: bool) -> tf.Tensor:
-        encoded = tf.cast(self.encoder(vectors, history, until, training=training), tf.float32)
+        return self._closed(self.encoder(vectors, history, until, training=training))
+
+    @staticmethod
+    def _closed(encoded: tf.Tensor) -> tf.Tensor:
+        encoded = tf.cast(encoded, tf.float32)
         return tf.concat([encoded, tf.ones_like(encoded[..., :1])], axis=-1)
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrec_llm.ranking.exploration import fill_slate, uniforms
-from tfrec_llm.serving.reasons import strongest, without_each
+from tfrec_llm.serving.reasons import scores_without, strongest
 from tfrec_llm.serving.signals import SignalPath, Signals
 from tfrec_llm.serving.vocabulary import ItemVocabulary, SmallVocabulary
 from tfrec_llm.text.slots import split_bounds
@@ -41,6 +41,7 @@ class Answer(NamedTuple):
     context: Tensor  # [B, C]
     probabilities: Tensor  # [B, n, K] of every candidate in every slot
     signals: Signals
+    passed: Any  # what the behaviour model keeps of the history, see `SequenceModel.read`
 
 
 class Recommender(tf.Module):
@@ -100,7 +101,10 @@ class Recommender(tf.Module):
         """
         ranking = self.settings.ranking
         num_candidates = self.settings.retrieval.candidates
-        signals = self.path(history, request_time, embedding, has_text, exclude, num_candidates, bounds, attributes)
+        behaviour, passed = self.path.behaviour.read(history)
+        signals = self.path(
+            history, request_time, embedding, has_text, exclude, num_candidates, bounds, attributes, behaviour
+        )
         context = self.fusion(signals.modalities)
         candidates = signals.candidates
         scores = self.agent.scores(context, candidates)
@@ -122,18 +126,15 @@ class Recommender(tf.Module):
             tf.where(filled, tf.gather(scores, at, batch_dims=1), float("-inf")),
             tf.where(filled, propensities, 0.0),
         )
-        return Answer(slate, context, probabilities, signals)
+        return Answer(slate, context, probabilities, signals, passed)
 
-    def because(self, history: History, embedding: Tensor, has_text: Tensor, answer: Answer) -> Tensor:
+    def because(self, history: History, answer: Answer) -> Tensor:
         """[B, n, 3] history items without which the slate's items would score least (exact leave-one-out)."""
-        last = self.settings.retrieval.explain
-        batch, slots = tf.shape(history.item)[0], tf.shape(answer.slate.item_ids)[1]
-        copies, left_out = without_each(history, last)
-        _, queries = self.path.queries(copies, tf.repeat(embedding, last, axis=0), tf.repeat(has_text, last, axis=0))
-        without = self.path.source.scores_of(queries, copies, tf.repeat(answer.slate.item_ids, last, axis=0))
-        with_all = self.path.source.scores_of(answer.signals.queries, history, answer.slate.item_ids)
-        drops = with_all[:, None, :] - tf.reshape(without, [batch, last, slots])  # [B, L, n]
-        shown = tf.cast(answer.slate.item_ids > 0, tf.float32)[:, None, :]
+        last, slate, source = self.settings.retrieval.explain, answer.slate.item_ids, self.path.source
+        queries = answer.signals.queries
+        without, left_out = scores_without(self.path, queries, history, slate, last, answer.passed)
+        drops = source.scores_of(queries, history, slate)[:, None, :] - without  # [B, L, n]
+        shown = tf.cast(slate > 0, tf.float32)[:, None, :]
         return strongest(drops * shown, left_out)
 
     def indexed_history(self, request: Request) -> History:
@@ -168,7 +169,7 @@ class Recommender(tf.Module):
             history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
             request.attributes,
         )  # fmt: skip
-        reasons = self.because(history, embedding, has_text, answer)
+        reasons = self.because(history, answer)
         return {
             **self._shown(answer, reasons, request.k),
             **self._said(answer.signals, has_text),
@@ -193,7 +194,7 @@ class Recommender(tf.Module):
         """What the utterance says; "" and 0 where there is none."""
         text = self.path.text
         intent = _best("intent", signals.text.intent, text.intents, has_text)
-        unheard = has_text & ~text.known_intent(signals.text.embedding)
+        unheard = has_text & ~text.known_intent_of(signals.text.embedding, has_text)
         return {
             **intent,
             "intent": tf.where(unheard, NO_INTENT, intent["intent"]),

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Slots
-from tfrec_llm.retrieval.candidates import SLOTS
+from tfrec_llm.retrieval.columns import SLOTS
 from tfrec_llm.serving.facts import Known
 from tfrec_llm.text.slots import inside
 from tfrec_llm.types import BehaviourSignals, Candidates, History, Modalities, Tensor, TextSignals
@@ -49,18 +49,21 @@ class SignalPath(tf.Module):
         if text.slots is not None and settings.price_filter and np.isfinite(text.attributes.price).any():
             self._prices = tf.Variable(text.attributes.price, trainable=False, name="prices")
 
-    def queries(self, history: History, embedding: Tensor, has_text: Tensor) -> tuple[BehaviourSignals, dict]:
+    def queries(
+        self, history: History, embedding: Tensor, has_text: Tensor, behaviour: BehaviourSignals | None = None
+    ) -> tuple[BehaviourSignals, dict]:
         """The query of every source.
 
         Args:
           history: [B, T].
           embedding: [B, D] utterance embeddings, anything where there is no text.
           has_text: [B] bool.
+          behaviour: signals of the history, where they are known.
 
         Returns:
           The behaviour signals, and source -> (query [B, *], present [B] bool).
         """
-        signals = self.behaviour.signals(history)
+        signals = self.behaviour.signals(history) if behaviour is None else behaviour
         known = tf.reduce_any(history.item > 0, axis=1)
         sources = {
             "behaviour": (signals.query, tf.ones_like(known)),
@@ -68,7 +71,7 @@ class SignalPath(tf.Module):
             "text": (embedding, has_text),
         }
         if SLOTS in self.source.widths:
-            sources[SLOTS] = (self._settings.boost * self.text.slots.named(embedding), has_text)
+            sources[SLOTS] = (self._settings.boost * self.text.named_in(embedding, has_text), has_text)
         return signals, sources
 
     def __call__(
@@ -81,6 +84,7 @@ class SignalPath(tf.Module):
         num_candidates: int,
         bounds: Tensor | None = None,
         attributes: Tensor | None = None,
+        behaviour: BehaviourSignals | None = None,
     ) -> Signals:
         """All signals of a batch of requests.
 
@@ -93,9 +97,10 @@ class SignalPath(tf.Module):
           num_candidates: K.
           bounds: [B, 2] least and most price that the utterance names, 0 = none.
           attributes: [B, A] string of the users, "" where unknown; not looked at where the domain does not use them.
+          behaviour: signals of the history, where they are known.
         """
-        behaviour, queries = self.queries(history, embedding, has_text)
-        text = self.text.signals(embedding)
+        behaviour, queries = self.queries(history, embedding, has_text, behaviour)
+        text = self.text.signals_of(embedding, has_text)
         within = None if bounds is None or self._prices is None else inside(self._prices, bounds)
         candidates = self.source.candidates(
             queries, history, exclude, num_candidates, within, self._settings.least_candidates

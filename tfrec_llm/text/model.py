@@ -103,6 +103,26 @@ class TextModel(tf.Module):
         """What utterances say, from their embeddings [B, D]."""
         return TextSignals(*(self.heads[name].probabilities(embedding) for name in SIGNALS), embedding)
 
+    def signals_of(self, embedding: tf.Tensor, has_text: tf.Tensor) -> TextSignals:
+        """As `signals`, but nothing is computed where no row of the batch has a text; rows without mean nothing."""
+        labels = [len(names) for names in (self.intents, self.emotions, self.sentiments)]
+        batch = tf.shape(embedding)[0]
+        said = tf.cond(
+            tf.reduce_any(has_text),
+            lambda: tuple(self.signals(embedding)[:-1]),
+            lambda: tuple(tf.zeros([batch, count]) for count in labels),
+        )
+        return TextSignals(*said, embedding)
+
+    def known_intent_of(self, embedding: tf.Tensor, has_text: tf.Tensor) -> tf.Tensor:
+        """As `known_intent`, but nothing is computed where no row of the batch has a text."""
+        return tf.cond(tf.reduce_any(has_text), lambda: self.known_intent(embedding), lambda: tf.zeros_like(has_text))
+
+    def named_in(self, embedding: tf.Tensor, has_text: tf.Tensor) -> tf.Tensor:
+        """[B, V] as `slots.named`, but nothing is computed where no row of the batch has a text."""
+        shape = [tf.shape(embedding)[0], len(self.slots.names)]
+        return tf.cond(tf.reduce_any(has_text), lambda: self.slots.named(embedding), lambda: tf.zeros(shape))
+
     def known_intent(self, embedding: tf.Tensor) -> tf.Tensor:
         """[B, D] embeddings -> [B] bool: False where the evidence is for none of the intents."""
         return self.heads["intent"].known(embedding)

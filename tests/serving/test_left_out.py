@@ -1,0 +1,127 @@
+"""What is said of a history without one event, from one pass over the whole: the same as of a copy that lacks it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.behaviour.test_model import make
+from tests.layers.test_history_encoder import lively
+from tests.layers.test_lstm import INPUTS
+from tfrec_llm.layers import LSTM, lstm_trace
+from tfrec_llm.layers.left_out import leave_out
+from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.past import Neighbours, Past
+from tfrec_llm.serving.reasons import without_each
+from tfrec_llm.types import History
+
+ROWS, WIDTH, LAST = 11, 8, 6
+LENGTHS = (8, 5, 6, 2, 1, 0)
+
+
+def some_history(seed=0):
+    """Items that come again, waits of all sizes, some times unknown, one row's all."""
+    rng = np.random.default_rng(seed)
+    there = np.arange(WIDTH) < np.array(LENGTHS)[:, None]
+    item = rng.integers(2, ROWS, there.shape)
+    time = 10**9 + np.cumsum(2 ** rng.integers(0, 20, there.shape), axis=1)
+    time[rng.random(time.shape) < 0.15] = 0
+    time[2] = 0
+    event = rng.integers(2, 4, there.shape)
+    kinds = (tf.int32, tf.int32, tf.int64)
+    return History(*(tf.constant(np.where(there, v, 0), k) for v, k in zip((item, event, time), kinds, strict=True)))
+
+
+def meant(values):
+    """[B, L, ...] without the views that mean nothing."""
+    values = np.asarray(values)
+    return values[(np.arange(values.shape[1]) < np.array(LENGTHS)[: len(values), None])]
+
+
+def by_copies(of_copies):
+    """[B * L, ...] as [B, L, ...]."""
+    values = np.asarray(of_copies)
+    return values.reshape(len(LENGTHS), LAST, *values.shape[1:])
+
+
+def assert_same(views, of_copies):
+    np.testing.assert_allclose(meant(views), meant(by_copies(of_copies)), atol=1e-5)
+
+
+def test_a_trace_passes_the_states_of_the_layer():
+    layer = LSTM(4)
+    states = layer(INPUTS)
+    np.testing.assert_allclose(lstm_trace.trace(layer, tf.constant(INPUTS)).states, states, atol=1e-6)
+
+
+def test_items_ages_and_places():
+    left = leave_out(some_history(), LAST)
+    copies, item = without_each(some_history(), LAST)
+    np.testing.assert_array_equal(left.item, item)
+    kept, age = meant(left.kept), meant(left.age)
+    for there, old, copy in zip(kept, age, meant(by_copies(copies.item)), strict=True):
+        assert there.sum() == (copy > 0).sum()
+        np.testing.assert_array_equal(old[there], np.arange(there.sum())[::-1])
+
+
+@pytest.mark.parametrize("last", [LAST, 1, 20])
+def test_queries_of_the_behaviour_model(last):
+    model, history = make(), some_history()
+    _, passed = model.read(history)
+    copies, item = without_each(history, last)
+    views = model.queries_without(leave_out(history, last), passed)
+    assert views.shape == (len(LENGTHS), last, model.settings.dim + 1)
+    copied = np.reshape(model.signals(copies).query, views.shape)
+    there = np.asarray(item) > 0
+    np.testing.assert_allclose(np.asarray(views)[there], copied[there], atol=1e-5)
+
+
+def test_a_basket_domain_and_other_bodies_keep_nothing():
+    assert make(basket=True).read(some_history())[1] is None
+
+
+def test_queries_of_the_towers():
+    layer, history = lively(window=4), some_history()
+    vectors = tf.constant(np.random.default_rng(1).normal(size=[ROWS, layer.dim]), tf.float32)
+    copies, _ = without_each(history, LAST)
+    counts = tf.reduce_sum(tf.cast(copies.item > 0, tf.int32), axis=1)[:, None]
+    views = layer.without_each(tf.gather(vectors, history.item), history, leave_out(history, LAST))
+    assert_same(views, layer(tf.gather(vectors, copies.item), copies, counts)[:, 0])
+
+
+def neighbours(rng):
+    return Neighbours(rng.integers(0, ROWS, [ROWS, 3]).astype(np.int32), rng.random([ROWS, 3], np.float32), 2.0)
+
+
+@pytest.mark.parametrize("basket", [False, True])
+def test_scores_of_some_items_by_the_past(basket):
+    past, history, ids = Past(ROWS, basket, True, 3), some_history(), tf.constant([[2, 5, 9, 0]] * len(LENGTHS))
+    past.take(neighbours(np.random.default_rng(2)))
+    for some, everything in zip(past.at(history, ids), past(history), strict=True):
+        np.testing.assert_allclose(some, tf.gather(everything, ids, batch_dims=1), atol=1e-5)
+
+
+def test_the_past_without_an_event():
+    past, history, ids = Past(ROWS, False, True, 3), some_history(), tf.constant([[2, 5, 9, 4]] * len(LENGTHS))
+    past.take(neighbours(np.random.default_rng(2)))
+    copies, _ = without_each(history, LAST)
+    views = past.without_each(history, leave_out(history, LAST), ids)
+    for view, copied in zip(views, past.at(copies, tf.repeat(ids, LAST, axis=0)), strict=True):
+        assert_same(view, copied)
+
+
+@pytest.mark.parametrize("spoken", [False, True])
+def test_blend_scores_without_an_event(spoken):
+    rng, history = np.random.default_rng(3), some_history()
+    source = CandidateSource({"behaviour": 4, "text": 5}, ROWS, False, True, 3)
+    source.past.take(neighbours(rng))
+    tables = {name: rng.normal(size=[ROWS, width]) for name, width in source.widths.items()}
+    source.columns.take(tables, rng.normal(size=ROWS))
+    for variable in (source.weights, source.by_length):
+        variable.assign(rng.normal(size=variable.shape))
+    count = len(LENGTHS) * LAST
+    query = (tf.constant(rng.normal(size=[count, 4]), tf.float32), tf.ones([count], tf.bool))
+    text = (tf.constant(rng.normal(size=[count, 5]), tf.float32), tf.constant(np.arange(count) // LAST % 2 < spoken))
+    ids, queries = tf.constant(rng.integers(2, ROWS, [len(LENGTHS), 4]), tf.int32), {"behaviour": query, "text": text}
+    copies, _ = without_each(history, LAST)
+    views = source.scores_without(queries, history, leave_out(history, LAST), ids)
+    assert_same(views, source.scores_of(queries, copies, tf.repeat(ids, LAST, axis=0)))
