@@ -32,8 +32,8 @@ def some_history(seed=0):
 
 
 def meant(values):
-    """[B, L, ...] without the views that mean nothing."""
-    values = np.asarray(values)
+    """[B, L or L + 1, ...] without the views that mean nothing, and without that of the whole."""
+    values = np.asarray(values)[:, :LAST]
     return values[(np.arange(values.shape[1]) < np.array(LENGTHS)[: len(values), None])]
 
 
@@ -43,8 +43,9 @@ def by_copies(of_copies):
     return values.reshape(len(LENGTHS), LAST, *values.shape[1:])
 
 
-def assert_same(views, of_copies):
+def assert_same(views, of_copies, of_whole):
     np.testing.assert_allclose(meant(views), meant(by_copies(of_copies)), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(views)[:, -1], of_whole, atol=1e-5)
 
 
 def test_a_trace_passes_the_states_of_the_layer():
@@ -57,6 +58,7 @@ def test_items_ages_and_places():
     left = leave_out(some_history(), LAST)
     copies, item = without_each(some_history(), LAST)
     np.testing.assert_array_equal(left.item, item)
+    np.testing.assert_array_equal(left.kept[:, -1], some_history().item > 0)
     kept, age = meant(left.kept), meant(left.age)
     for there, old, copy in zip(kept, age, meant(by_copies(copies.item)), strict=True):
         assert there.sum() == (copy > 0).sum()
@@ -66,13 +68,13 @@ def test_items_ages_and_places():
 @pytest.mark.parametrize("last", [LAST, 1, 20])
 def test_queries_of_the_behaviour_model(last):
     model, history = make(), some_history()
-    _, passed = model.read(history)
+    signals, passed = model.read(history)
     copies, item = without_each(history, last)
-    views = model.queries_without(leave_out(history, last), passed)
-    assert views.shape == (len(LENGTHS), last, model.settings.dim + 1)
-    copied = np.reshape(model.signals(copies).query, views.shape)
-    there = np.asarray(item) > 0
-    np.testing.assert_allclose(np.asarray(views)[there], copied[there], atol=1e-5)
+    views = model.queries_without(leave_out(history, last), passed, signals.query).numpy()
+    assert views.shape == (len(LENGTHS), last + 1, model.settings.dim + 1)
+    copied, there = model.signals(copies).query.numpy().reshape(len(LENGTHS), last, -1), np.asarray(item) > 0
+    np.testing.assert_allclose(views[:, :-1][there], copied[there], atol=1e-5)
+    np.testing.assert_array_equal(views[:, -1], signals.query)
 
 
 def test_a_basket_domain_and_other_bodies_keep_nothing():
@@ -83,9 +85,13 @@ def test_queries_of_the_towers():
     layer, history = lively(window=4), some_history()
     vectors = tf.constant(np.random.default_rng(1).normal(size=[ROWS, layer.dim]), tf.float32)
     copies, _ = without_each(history, LAST)
-    counts = tf.reduce_sum(tf.cast(copies.item > 0, tf.int32), axis=1)[:, None]
     views = layer.without_each(tf.gather(vectors, history.item), history, leave_out(history, LAST))
-    assert_same(views, layer(tf.gather(vectors, copies.item), copies, counts)[:, 0])
+
+    def plain(events):
+        counts = tf.reduce_sum(tf.cast(events.item > 0, tf.int32), axis=1)[:, None]
+        return layer(tf.gather(vectors, events.item), events, counts)[:, 0]
+
+    assert_same(views, plain(copies), plain(history))
 
 
 def neighbours(rng):
@@ -105,8 +111,9 @@ def test_the_past_without_an_event():
     past.take(neighbours(np.random.default_rng(2)))
     copies, _ = without_each(history, LAST)
     views = past.without_each(history, leave_out(history, LAST), ids)
-    for view, copied in zip(views, past.at(copies, tf.repeat(ids, LAST, axis=0)), strict=True):
-        assert_same(view, copied)
+    of_copies = past.at(copies, tf.repeat(ids, LAST, axis=0))
+    for view, copied, whole in zip(views, of_copies, past.at(history, ids), strict=True):
+        assert_same(view, copied, whole)
 
 
 @pytest.mark.parametrize("spoken", [False, True])
@@ -118,10 +125,19 @@ def test_blend_scores_without_an_event(spoken):
     source.columns.take(tables, rng.normal(size=ROWS))
     for variable in (source.weights, source.by_length):
         variable.assign(rng.normal(size=variable.shape))
-    count = len(LENGTHS) * LAST
-    query = (tf.constant(rng.normal(size=[count, 4]), tf.float32), tf.ones([count], tf.bool))
-    text = (tf.constant(rng.normal(size=[count, 5]), tf.float32), tf.constant(np.arange(count) // LAST % 2 < spoken))
-    ids, queries = tf.constant(rng.integers(2, ROWS, [len(LENGTHS), 4]), tf.int32), {"behaviour": query, "text": text}
+    query = tf.constant(rng.normal(size=[len(LENGTHS), LAST + 1, 4]), tf.float32)
+    text = tf.constant(rng.normal(size=[len(LENGTHS), 5]), tf.float32)
+    has_text = tf.constant(np.arange(len(LENGTHS)) % 2 < spoken)
+    ids = tf.constant(rng.integers(2, ROWS, [len(LENGTHS), 4]), tf.int32)
+
+    def asked(queries, times):
+        queries = tf.reshape(queries, [-1, 4])
+        return {
+            "behaviour": (queries, tf.ones(len(queries), tf.bool)),
+            "text": (tf.repeat(text, times, axis=0), tf.repeat(has_text, times, axis=0)),
+        }
+
     copies, _ = without_each(history, LAST)
-    views = source.scores_without(queries, history, leave_out(history, LAST), ids)
-    assert_same(views, source.scores_of(queries, copies, tf.repeat(ids, LAST, axis=0)))
+    views = source.scores_without(asked(query, LAST + 1), history, leave_out(history, LAST), ids)
+    of_copies = source.scores_of(asked(query[:, :-1], LAST), copies, tf.repeat(ids, LAST, axis=0))
+    assert_same(views, of_copies, source.scores_of(asked(query[:, -1], 1), history, ids))

@@ -129,22 +129,23 @@ class SequenceModel(tf.keras.Model):
         normed = self.norm(state)
         return BehaviourSignals(self._query(normed), state, self.to_event(normed), self.to_gap(normed)[:, 0]), passed
 
-    def queries_without(self, left: LeftOut, passed: Trace) -> tf.Tensor:
+    def queries_without(self, left: LeftOut, passed: Trace, query: tf.Tensor) -> tf.Tensor:
         """The queries of histories that lack one of their newest events; the events before it are not read again.
 
         Args:
           left: which.
           passed: of `read`.
+          query: [B, dim+1] of the whole histories.
 
         Returns:
-          [B, L, dim+1].
+          [B, L + 1, dim+1]; in views of a history that is shorter, numbers that mean nothing.
         """
-        next_place = tf.clip_by_value(left.gone + 1, 0, tf.shape(passed.gates)[1] - 1)
-        after = self.inputs_layer.with_gap(tf.gather(passed.inputs, next_place, batch_dims=1), left.gap)  # [B, L, I]
-        states = without_each(self.body, passed, left.gone[:, 0] + 1, after)
-        shape = tf.shape(states)
+        gone, width = left.gone[:, :-1], self.settings.dim + 1
+        next_place = tf.clip_by_value(gone + 1, 0, tf.shape(passed.gates)[1] - 1)
+        after = self.inputs_layer.with_gap(tf.gather(passed.inputs, next_place, batch_dims=1), left.gap[:, :-1])
+        states = without_each(self.body, passed, gone[:, 0] + 1, after)  # [B, L, H]
         queries = self._query(self.norm(tf.reshape(states, (-1, self.settings.units))))
-        return tf.reshape(queries, (shape[0], shape[1], self.settings.dim + 1))
+        return tf.concat([tf.reshape(queries, (-1, gone.shape[1], width)), query[:, None]], axis=1)
 
     def item_table(self):
         """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""

@@ -90,12 +90,11 @@ class HistoryEncoder(tf.keras.layers.Layer):
           left: which events are missing.
 
         Returns:
-          [B, L, D], as `call` on such histories.
+          [B, L + 1, D], as `call` on such histories.
         """
         kinds = vectors + self._event(tf.cast(history.event, tf.int32))
         values = kinds + self._gap(gap_buckets(history))  # [B, T, D]
-        after = tf.minimum(left.gone + 1, tf.shape(vectors)[1] - 1)  # [B, L]
-        after = tf.maximum(after, 0)
+        after = tf.maximum(tf.minimum(left.gone + 1, tf.shape(vectors)[1] - 1), 0)  # [B, L + 1]
         changed = tf.gather(kinds, after, batch_dims=1) + self._gap(left.gap)  # [B, L, D]
         here = tf.range(tf.shape(vectors)[1]) == after[..., tf.newaxis]  # [B, L, T]
         own = tf.transpose(self._own(values), [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]

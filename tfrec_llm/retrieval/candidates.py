@@ -166,15 +166,15 @@ class CandidateSource(tf.Module):
         """As `scores_of`, of histories that lack one event, where an event is a step of its own.
 
         Args:
-          queries: source -> (vectors [B * L, q], present [B * L] bool).
+          queries: source -> (vectors [B * V, q], present [B * V] bool), of V = L + 1 views.
           history: [B, T] each.
           left: which events are missing.
           item_ids: [B, n] item indices.
 
         Returns:
-          [B, L, n].
+          [B, V, n].
         """
-        shape = tf.shape(left.kept)  # B, L, T
+        shape = tf.shape(left.kept)  # B, V, T
 
         def views(values: Tensor) -> Tensor:
             return tf.reshape(values, [shape[0], shape[1], values.shape[1]])

@@ -65,7 +65,7 @@ class Past(tf.Module):
         return [*found, *held_at(history, self._basket, item_ids)] if self._repeat else found
 
     def without_each(self, history: History, left: LeftOut, item_ids: Tensor) -> list[Tensor]:
-        """As `at`, of histories that lack one event, where an event is a step of its own: [B, L, n] each."""
+        """As `at`, of histories that lack one event, where an event is a step of its own: [B, L + 1, n] each."""
         found = []
         if self.count:
             worth, links = _worth_without(history, left, self.decay), self._links(history, item_ids)
@@ -106,7 +106,7 @@ def newest_worth(history: History, basket: bool, decay: Tensor) -> Tensor:
 
 
 def _worth_without(history: History, left: LeftOut, decay: Tensor) -> Tensor:
-    """As `newest_worth`, of histories that lack one event, where an event is a step of its own: [B, L, T]."""
+    """As `newest_worth`, of histories that lack one event, where an event is a step of its own: [B, L + 1, T]."""
     again = tf.cast(_again(history.item), tf.int32)  # [B, T, T]
     missing = tf.gather(again, tf.maximum(left.gone, 0), axis=2, batch_dims=1)  # [B, T, L]
     later = tf.reduce_sum(again, axis=2)[:, tf.newaxis] - tf.transpose(missing, [0, 2, 1])  # [B, L, T]

@@ -55,7 +55,7 @@ def held_without(history: History, left: LeftOut, item_ids: Tensor) -> tuple[Ten
       item_ids: [B, n] item indices.
 
     Returns:
-      [B, L, n] each.
+      [B, L + 1, n] each.
     """
     item = tf.cast(history.item, tf.int32)
     same = tf.cast(item_ids[:, :, tf.newaxis] == item[:, tf.newaxis, :], tf.float32)

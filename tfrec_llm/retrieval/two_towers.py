@@ -108,7 +108,7 @@ class TwoTowers(tfrs.models.Model):
           left: which events are missing.
 
         Returns:
-          [B, L, Q2] float32.
+          [B, L + 1, Q2] float32, the last one of the whole history.
         """
         return self._closed(self.encoder.without_each(tf.gather(self._served, history.item), history, left))
 

@@ -1,44 +1,58 @@
 """Why an item is shown: the history items without which it would score less."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfrec_llm.layers.left_out import leave_out
+from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.retrieval.candidates import Query
 from tfrec_llm.types import History, Tensor
 
 REASONS = 3
 
 
-def scores_without(
-    path: Any, queries: Query, history: History, item_ids: Tensor, last: int, passed: Any
-) -> tuple[Tensor, Tensor]:
-    """Scores of some items, had one of the newest items of the history not been.
+class Views(NamedTuple):
+    """A history without each of its newest events, as behaviour model and towers see it."""
+
+    left: LeftOut
+    passed: Any  # of `SequenceModel.read`
+    towers: Tensor  # [B, L + 1, Q2] queries
+
+
+def drops(path: Any, queries: Query, history: History, item_ids: Tensor, views: Views) -> Tensor:
+    """What the scores of some items lose without each of the newest items of the history.
 
     Args:
       path: the signal path.
       queries: its queries for the whole history.
       history: [B, T], padded on the right.
       item_ids: [B, n] item indices.
-      last: L, how many of the newest items are left out one by one.
-      passed: what the behaviour model kept of the history; with None, copies of the histories are read instead.
+      views: of the history.
 
     Returns:
-      [B, L, n] blend scores, and the items left out [B, L], 0 where there is none.
+      [B, L, n].
     """
-    repeated = {name: [tf.repeat(values, last, axis=0) for values in pair] for name, pair in queries.items()}
-    if passed is None:
-        copies, item = without_each(history, last)
-        _, without = path.queries(copies, *repeated["text"])
-        scores = path.source.scores_of(without, copies, tf.repeat(item_ids, last, axis=0))
-        return tf.reshape(scores, [-1, last, tf.shape(item_ids)[1]]), item
-    left = leave_out(history, last)
-    behaviour, towers = path.behaviour.queries_without(left, passed), path.towers.query_without(history, left)
+    left, count = views.left, views.towers.shape[1]
+    repeated = {name: [tf.repeat(values, count, axis=0) for values in pair] for name, pair in queries.items()}
+    behaviour = path.behaviour.queries_without(left, views.passed, queries["behaviour"][0])
     repeated["behaviour"][0] = tf.reshape(behaviour, [-1, behaviour.shape[2]])
     known = tf.reshape(tf.reduce_any(left.kept, axis=2), [-1])
-    repeated["towers"] = [tf.reshape(towers, [-1, towers.shape[2]]), known]
-    return path.source.scores_without(repeated, history, left, item_ids), left.item
+    repeated["towers"] = [tf.reshape(views.towers, [-1, views.towers.shape[2]]), known]
+    scores = path.source.scores_without(repeated, history, left, item_ids)
+    return scores[:, -1:] - scores[:, :-1]
+
+
+def drops_by_copies(path: Any, queries: Query, history: History, item_ids: Tensor, last: int) -> tuple[Tensor, Tensor]:
+    """As `drops`, for every behaviour model and domain: copies that lack an event are read whole.
+
+    Returns:
+      [B, L, n], and the items left out [B, L], 0 where there is none.
+    """
+    copies, left_out = without_each(history, last)
+    _, of_copies = path.queries(copies, *(tf.repeat(values, last, axis=0) for values in queries["text"]))
+    without = path.source.scores_of(of_copies, copies, tf.repeat(item_ids, last, axis=0))
+    whole = path.source.scores_of(queries, history, item_ids)[:, None]
+    return whole - tf.reshape(without, [-1, last, tf.shape(item_ids)[1]]), left_out
 
 
 def without_each(history: History, last: int) -> tuple[History, Tensor]:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfrec_llm.layers.left_out import leave_out
+from tfrec_llm.ranking.agents.registry import scores_and_rule
 from tfrec_llm.ranking.exploration import fill_slate, uniforms
-from tfrec_llm.serving.reasons import scores_without, strongest
-from tfrec_llm.serving.signals import SignalPath, Signals
+from tfrec_llm.serving.reasons import Views, drops, drops_by_copies, strongest
+from tfrec_llm.serving.signals import Read, SignalPath, Signals
 from tfrec_llm.serving.vocabulary import ItemVocabulary, SmallVocabulary
 from tfrec_llm.text.slots import split_bounds
 from tfrec_llm.types import Catalogue, Domain, History, Slate, Tensor
@@ -41,7 +43,6 @@ class Answer(NamedTuple):
     context: Tensor  # [B, C]
     probabilities: Tensor  # [B, n, K] of every candidate in every slot
     signals: Signals
-    passed: Any  # what the behaviour model keeps of the history, see `SequenceModel.read`
 
 
 class Recommender(tf.Module):
@@ -85,6 +86,7 @@ class Recommender(tf.Module):
         request_id: Tensor,
         bounds: Tensor | None = None,
         attributes: Tensor | None = None,
+        read: Read | None = None,
     ) -> Answer:
         """Decides on item indices; evaluation and export both end here.
 
@@ -98,22 +100,22 @@ class Recommender(tf.Module):
           request_id: [B] string, "" = greedy.
           bounds: [B, 2] least and most price, 0 = none.
           attributes: [B, A] string, see `SignalPath`.
+          read: what was read of the history, where it was.
         """
         ranking = self.settings.ranking
         num_candidates = self.settings.retrieval.candidates
-        behaviour, passed = self.path.behaviour.read(history)
         signals = self.path(
-            history, request_time, embedding, has_text, exclude, num_candidates, bounds, attributes, behaviour
+            history, request_time, embedding, has_text, exclude, num_candidates, bounds, attributes, read
         )
         context = self.fusion(signals.modalities)
         candidates = signals.candidates
-        scores = self.agent.scores(context, candidates)
+        scores, rule = scores_and_rule(self.agent, context, candidates)
         slots = tf.minimum(slots, tf.shape(candidates.item_ids)[1])
         positions, propensities, probabilities = fill_slate(
             scores,
             candidates.allowed,
             slots,
-            self.agent.rule(context, candidates),
+            rule,
             ranking.exploration_floor,
             ranking.explore_top,
             uniforms(request_id, slots),
@@ -126,16 +128,26 @@ class Recommender(tf.Module):
             tf.where(filled, tf.gather(scores, at, batch_dims=1), float("-inf")),
             tf.where(filled, propensities, 0.0),
         )
-        return Answer(slate, context, probabilities, signals, passed)
+        return Answer(slate, context, probabilities, signals)
 
-    def because(self, history: History, answer: Answer) -> Tensor:
+    def read(self, history: History) -> tuple[Read, Views | None]:
+        """Reads a history once for `answer` and for `because`; None where `because` must read copies of it."""
+        behaviour, passed = self.path.behaviour.read(history)
+        if passed is None:
+            return (behaviour, self.path.towers.query(history)), None
+        left = leave_out(history, self.settings.retrieval.explain)
+        towers = self.path.towers.query_without(history, left)
+        return (behaviour, towers[:, -1]), Views(left, passed, towers)
+
+    def because(self, history: History, answer: Answer, views: Views | None = None) -> Tensor:
         """[B, n, 3] history items without which the slate's items would score least (exact leave-one-out)."""
-        last, slate, source = self.settings.retrieval.explain, answer.slate.item_ids, self.path.source
-        queries = answer.signals.queries
-        without, left_out = scores_without(self.path, queries, history, slate, last, answer.passed)
-        drops = source.scores_of(queries, history, slate)[:, None, :] - without  # [B, L, n]
-        shown = tf.cast(slate > 0, tf.float32)[:, None, :]
-        return strongest(drops * shown, left_out)
+        slate, queries = answer.slate.item_ids, answer.signals.queries
+        if views is None:
+            last = self.settings.retrieval.explain
+            lost, left_out = drops_by_copies(self.path, queries, history, slate, last)
+        else:
+            lost, left_out = drops(self.path, queries, history, slate, views), views.left.item
+        return strongest(lost * tf.cast(slate > 0, tf.float32)[:, None, :], left_out)
 
     def indexed_history(self, request: Request) -> History:
         """Strings to indices: strangers are left out, the rest moved to the left, width cut to the longest."""
@@ -165,11 +177,12 @@ class Recommender(tf.Module):
         history = self.indexed_history(request)
         exclude = self.items.indices(request.exclude)
         slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
+        read, views = self.read(history)
         answer = self.answer(
             history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
-            request.attributes,
+            request.attributes, read,
         )  # fmt: skip
-        reasons = self.because(history, answer)
+        reasons = self.because(history, answer, views)
         return {
             **self._shown(answer, reasons, request.k),
             **self._said(answer.signals, has_text),

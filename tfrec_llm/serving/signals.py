@@ -17,6 +17,7 @@ from tfrec_llm.types import BehaviourSignals, Candidates, History, Modalities, T
 
 SECONDS_PER_DAY = 86_400.0
 NOTHING = Known()
+Read = tuple[BehaviourSignals, Tensor]  # of a history: behaviour signals, the towers' query [B, Q2]
 
 
 class Signals(NamedTuple):
@@ -50,7 +51,7 @@ class SignalPath(tf.Module):
             self._prices = tf.Variable(text.attributes.price, trainable=False, name="prices")
 
     def queries(
-        self, history: History, embedding: Tensor, has_text: Tensor, behaviour: BehaviourSignals | None = None
+        self, history: History, embedding: Tensor, has_text: Tensor, read: Read | None = None
     ) -> tuple[BehaviourSignals, dict]:
         """The query of every source.
 
@@ -58,16 +59,16 @@ class SignalPath(tf.Module):
           history: [B, T].
           embedding: [B, D] utterance embeddings, anything where there is no text.
           has_text: [B] bool.
-          behaviour: signals of the history, where they are known.
+          read: what was read of the history, where it was.
 
         Returns:
           The behaviour signals, and source -> (query [B, *], present [B] bool).
         """
-        signals = self.behaviour.signals(history) if behaviour is None else behaviour
+        signals, towers = read or (self.behaviour.signals(history), self.towers.query(history))
         known = tf.reduce_any(history.item > 0, axis=1)
         sources = {
             "behaviour": (signals.query, tf.ones_like(known)),
-            "towers": (self.towers.query(history), known),
+            "towers": (towers, known),
             "text": (embedding, has_text),
         }
         if SLOTS in self.source.widths:
@@ -84,7 +85,7 @@ class SignalPath(tf.Module):
         num_candidates: int,
         bounds: Tensor | None = None,
         attributes: Tensor | None = None,
-        behaviour: BehaviourSignals | None = None,
+        read: Read | None = None,
     ) -> Signals:
         """All signals of a batch of requests.
 
@@ -97,9 +98,9 @@ class SignalPath(tf.Module):
           num_candidates: K.
           bounds: [B, 2] least and most price that the utterance names, 0 = none.
           attributes: [B, A] string of the users, "" where unknown; not looked at where the domain does not use them.
-          behaviour: signals of the history, where they are known.
+          read: what was read of the history, where it was.
         """
-        behaviour, queries = self.queries(history, embedding, has_text, behaviour)
+        behaviour, queries = self.queries(history, embedding, has_text, read)
         text = self.text.signals_of(embedding, has_text)
         within = None if bounds is None or self._prices is None else inside(self._prices, bounds)
         candidates = self.source.candidates(

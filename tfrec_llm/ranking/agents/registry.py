@@ -53,6 +53,14 @@ class Agent(Protocol):
         """One step on a batch of slates; the loss before it."""
 
 
+def scores_and_rule(agent: Agent, context: tf.Tensor, candidates: Candidates) -> tuple[tf.Tensor, Rule]:
+    """What an agent's `scores` and `rule` say, computed once where it can say both together."""
+    together = getattr(agent, "scores_and_rule", None)
+    if together is not None:
+        return together(context, candidates)
+    return agent.scores(context, candidates), agent.rule(context, candidates)
+
+
 AGENTS: Mapping[str, tuple[type, Any]] = {
     "actor_critic": (ActorCriticSettings, ActorCritic),
     "behaviour_cloning": (BehaviourCloningSettings, BehaviourCloning),

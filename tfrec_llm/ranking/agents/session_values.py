@@ -116,10 +116,15 @@ class SessionValues(tf.Module):
     @tf.autograph.experimental.do_not_convert
     def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
         """A softmax of values and of the log of predicted rewards; of these rewards until sessions taught values."""
+        return self.scores_and_rule(context, candidates)[1]
+
+    @tf.autograph.experimental.do_not_convert
+    def scores_and_rule(self, context: tf.Tensor, candidates: Candidates) -> tuple[tf.Tensor, Rule]:
+        """Both at once: the rewards are predicted once."""
         rewards = self.scores(context, candidates)
         relevance = self.settings.relevance * tf.math.log(tf.maximum(rewards, _TINY))
         index = self._values(context, candidates.features) + relevance
-        return ByIndex(tf.where(self.network.practised > 0, index, rewards), self.settings.temperature)
+        return rewards, ByIndex(tf.where(self.network.practised > 0, index, rewards), self.settings.temperature)
 
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:

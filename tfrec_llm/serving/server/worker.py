@@ -20,6 +20,7 @@ from tfrec_llm.serving.manifest import check_manifest, fusion_of
 from tfrec_llm.serving.server import wire
 from tfrec_llm.serving.server.answering import Answering, load
 from tfrec_llm.serving.server.asks import Facts
+from tfrec_llm.text.encoders.engine import resolve
 
 AT_ONCE = 1  # golden queries of a policy that is taken over: requests wait meanwhile
 
@@ -56,7 +57,7 @@ class _Serving:
 
 
 def _prepare(order: dict[str, Any]) -> _Serving:
-    training.set_threads(Train(threads=order["threads"]))
+    training.set_threads(Train(threads=_own_threads(order["engine"], order["threads"])))
     folder, run = Path(order["model"]), Path(order["run"])
     check_manifest(folder)
     answering = load(folder, run, order["engine"], order["threads"], order["log_candidates"])
@@ -65,6 +66,15 @@ def _prepare(order: dict[str, Any]) -> _Serving:
     widths = [answering.widths[name] for name in ("history", "attributes", "exclude")]
     facts = Facts(folder.name, fusion, *widths, answering.candidates, answering.engine)
     return _Serving(answering, facts, folder, order["golden_overlap"])
+
+
+def _own_threads(engine: str, threads: int) -> int:
+    """Threads of TensorFlow's operations.
+
+    One decides soonest where another engine encodes: the operations of `decide` are too small to be shared out, and the
+    server needs a core too.
+    """
+    return threads or (1 if engine != "export" and resolve(engine, one_by_one=True) == "openvino" else 0)
 
 
 def _reload(serving: _Serving, folder: Path) -> dict[str, Any]:
