@@ -183,7 +183,10 @@ class EventLog:
             return Kept(0, 0)
         insert = _INSERTS[self._kind](table).on_conflict_do_nothing(index_elements=[key]).returning(table.c.sequence)
         with self._writing() as connection:
-            new = sum(len(connection.execute(insert.values(part)).all()) for part in _parts(rows, _ROWS))
+            if len(rows) == 1:  # compiled once, where several rows in one statement are compiled each time
+                new = len(connection.execute(insert, rows[0]).all())
+            else:
+                new = sum(len(connection.execute(insert.values(part)).all()) for part in _parts(rows, _ROWS))
         return Kept(new, len(rows) - new)
 
     def _forget(self, condition: sql.ColumnElement[bool], most: int | None = None) -> Forgotten:
