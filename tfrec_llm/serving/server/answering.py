@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,10 @@ def load(folder: Path, run: Path, engine: str, threads: int, log_candidates: int
       ValueError: no SavedModel of ours.
     """
     try:
-        model = tf.saved_model.load(str(folder))
-        answering = Answering(model, _fast(run, engine, threads), log_candidates)
+        with ThreadPoolExecutor(1) as beside:
+            encoder = beside.submit(_fast, run, engine, threads)
+            model = tf.saved_model.load(str(folder))
+            answering = Answering(model, encoder.result(), log_candidates)
     except (OSError, KeyError, tf.errors.OpError) as error:
         raise ValueError(f"{folder}: expected an export of `make export`, got: {error}.") from error
     blank = {"user_id": "", "request_time": 0, "k": 10, **{name: [] for name in WIDE}}
