@@ -87,7 +87,7 @@ def check_golden(folder: Path, ask: Ask, overlap: float, most: int = QUERIES) ->
       folder: the version's folder; one without such a file passes.
       ask: what is loaded.
       overlap: share of the exported version's slates that must be in its own, on average.
-      most: queries at most, fewer where others wait: those of users, without utterance.
+      most: queries at most, fewer where others wait: those of users, without utterance, the soonest answered.
 
     Raises:
       ValueError: a slot that the exported version filled is empty, numbers that are not finite, propensities outside
@@ -98,7 +98,8 @@ def check_golden(folder: Path, ask: Ask, overlap: float, most: int = QUERIES) ->
         return
     kept = json.loads(path.read_text("utf-8"))
     if most < len(kept):
-        kept = [row for row in kept if row["history"] and not row["utterance"]][:most]
+        kept = [row for row in kept if row["history"] and not row["utterance"]]
+        kept = sorted(kept, key=lambda row: len(row["history"]))[:most]
     if not kept:
         return
     answers = ask([{name: value for name, value in row.items() if name != "item_ids"} for row in kept])
