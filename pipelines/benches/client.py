@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -40,13 +40,14 @@ class Load(NamedTuple):
 
 
 @contextmanager
-def served(run: Path, engine: str = "auto") -> Iterator[Served]:
-    """A server over a run, in a process group of its own."""
+def served(run: Path, engine: str = "auto", more: Sequence[str] = ()) -> Iterator[Served]:
+    """A server over a run, in a process group of its own; `more` are settings."""
     began = time.perf_counter()
     said = run.parent / "said.txt"
     command = [sys.executable, "-m", "pipelines.serve", "--config", str(run / "config.toml"), "--run", str(run)]
     command.append("--set")
     command += ["serving.port=0", f"serving.engine={engine}", "serving.log_wait_ms=1000", "serving.timeout_ms=10000"]
+    command += more
     with said.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
     try:

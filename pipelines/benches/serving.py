@@ -28,6 +28,7 @@ from tfrec_llm.training.strategy import available_cores
 
 TEXTS = ("something funny for tonight", "手机", "a quiet film about the sea", "便宜 大屏", "play a sad song")
 LONG, CLIENTS = 200, 8  # history items of the long requests; clients at once
+DECISIONS, BATCH = 2500, 256  # logged before a batch of so many events is learnt from
 
 
 def under_load(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -51,6 +52,9 @@ def under_load(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _latencies(server, 40 * settings.rounds, setup)
             yield from _reloads(server, settings, setup)
             yield "serve.events_per_second", _accepts(server, settings.seconds, setup)
+        with served(run, engine="export") as server:
+            yield from _percentiles(server, "plain_text_", 40 * settings.rounds, TEXTS, HISTORY, setup)
+        yield "serve.event_to_version_seconds", _learns(_copy(settings.served, Path(place) / "learns"), setup)
         yield "serve.kills", _kills(run, settings.kills, setup)
 
 
@@ -60,15 +64,22 @@ def _latencies(server: Served, count: int, setup: Mapping[str, Any]) -> Iterator
     yield "serve.export_mb", _value(size / 1e6, "MB", setup)
     yield "serve.start_seconds", _value(server.seconds, "s", setup)
     first = ask(server, 1, 1).seconds[0]
-    for name, texts, history in (("", ("",), HISTORY), ("text_", TEXTS, HISTORY), ("history_200_", ("",), LONG)):
-        seconds = 1000 * ask(server, count, 1, texts, history).seconds
-        more = {"requests": count, "history": history} | ({"first_ms": 1000 * first} if not name else {})
-        for percent in (50, 99):
-            value = float(np.percentile(seconds, percent))
-            yield f"serve.{name}p{percent}_ms", _value(value, "ms", {**setup, **more})
+    yield from _percentiles(server, "", count, ("",), HISTORY, {**setup, "first_ms": 1000 * first})
+    yield from _percentiles(server, "text_", count, TEXTS, HISTORY, setup)
+    yield from _percentiles(server, "history_200_", count, ("",), LONG, setup)
     load = ask(server, count * CLIENTS // 2, CLIENTS)
     more = {"clients": CLIENTS, "failed": load.failed, "p99_ms": 1000 * float(np.percentile(load.seconds, 99))}
     yield "serve.http_requests_per_second", _value(len(load.seconds) / load.wall, "requests/s", {**setup, **more})
+
+
+def _percentiles(
+    server: Served, name: str, count: int, texts: tuple[str, ...], history: int, setup: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Half and all but one per cent of requests, one after the other, take at most so long."""
+    seconds = 1000 * ask(server, count, 1, texts, history).seconds
+    for percent in (50, 99):
+        value = float(np.percentile(seconds, percent))
+        yield f"serve.{name}p{percent}_ms", _value(value, "ms", {**setup, "requests": count, "history": history})
 
 
 def _reloads(server: Served, settings: Settings, setup: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -124,6 +135,23 @@ def _accepts(server: Served, seconds: float, setup: Mapping[str, Any]) -> dict[s
     lost, twice = len(set(sent) - set(kept)), len(kept) - len(set(kept))
     told = {"seconds": wall, "sent": len(sent), "lost": lost, "twice": twice}
     return _value(len(sent) / wall, "events/s", {**setup, **told})
+
+
+def _learns(run: Path, setup: Mapping[str, Any]) -> dict[str, Any]:
+    """From the events that complete a batch to the next version answering; the gate lets every version pass."""
+    more = ("serving.learn=true", "learn.window=1", f"learn.batch_events={BATCH}", "gate.margin=1")
+    with served(run, more=more) as server:
+        answers = [post(server, "/recommend", {"user_id": f"user {n}", "k": 10}) for n in range(DECISIONS)]
+        time.sleep(3)  # all of them are settled
+        events = [
+            {"event_id": f"learns-{n}", "decision_id": answer["decision_id"], "item_id": answer["items"][0]["id"],
+             "event": server.events[0]} for n, answer in enumerate(answers[:BATCH])
+        ]  # fmt: skip
+        before, began = health(server)["model_version"], time.perf_counter()
+        post(server, "/feedback", events)
+        wait(lambda: health(server).get("model_version") not in (before, None))
+        seconds = time.perf_counter() - began
+    return _value(seconds, "s", {**setup, "decisions": DECISIONS, "events": BATCH})
 
 
 def _kills(run: Path, count: int, setup: Mapping[str, Any]) -> dict[str, Any]:

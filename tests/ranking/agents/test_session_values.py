@@ -59,3 +59,15 @@ def test_relevance_keeps_what_does_not_fit_rare():
 def test_the_loss_of_values_is_their_mean_log_loss():
     agent = SessionValues(SessionValuesSettings(), AgentShape(2, 2, 3, prior=1))
     assert float(agent.train_values(feedback())) == pytest.approx(np.log(2), rel=1e-5)  # all values are 1/2
+
+
+def test_settling_makes_the_mean_right_and_changes_no_answer():
+    agent = SessionValues(SessionValuesSettings(temperature=0.1), AgentShape(2, 2, 3, prior=1))
+    agent.network.adapt(np.ones((2, 2)), np.eye(2), value=0.5)
+    tf.function(agent.train_values)(feedback())  # so that the index counts
+    before, order = slots(agent), np.argsort(agent.scores(*situation())[0])
+    agent.settle(feedback())
+    scores = agent.scores(*situation()).numpy()
+    np.testing.assert_allclose(scores.mean(), 0.4, atol=1e-4)  # each candidate was shown once
+    np.testing.assert_array_equal(np.argsort(scores[0]), order)
+    np.testing.assert_allclose(slots(agent), before, atol=1e-4)

@@ -2,7 +2,8 @@
 
 A greedy answer (no request id) ranks by the predicted reward of the next event, learnt in the replay of logged rows:
 protocols that ask what comes next judge it. With a request id, items are drawn by a softmax of an index: the item's
-value, learnt in simulated sessions, and the log of the predicted reward, so that what does not fit the user stays rare.
+value, learnt in simulated sessions, and the log-odds of the predicted reward, so that what does not fit the user stays
+rare, and the level of the rewards does not matter.
 The idea of one policy with a head for each of several rewards is that of van Seijen et al. (2017).
 """
 
@@ -21,6 +22,7 @@ from tfrec_llm.ranking.exploration import Boltzmann, Rule
 from tfrec_llm.types import Candidates, SlateFeedback
 
 _TINY = 1e-6
+_FAR, _BISECTIONS = 20.0, 40  # log-odds that a level may be moved by; halvings that find it
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class SessionValuesSettings:
     hidden: int = setting(32, "width of each head's hidden layer", low=1)
     learning_rate: float = setting(3e-3, "step size", low=1e-8, high=10)
     l2: float = setting(1e-3, "penalty on the kernels of the reward's residual", low=0)
-    relevance: float = setting(0.15, "what one unit of the log of the predicted reward counts beside the value", low=0)
+    relevance: float = setting(
+        0.15, "what one unit of the log-odds of the predicted reward counts beside the value", low=0
+    )
     temperature: float = setting(0.005, "an index so much higher is e times as likely", low=1e-6)
     discount: float = setting(
         0.0, "share of an item's value that is what the rest of the session brings", low=0, high=1
@@ -115,21 +119,42 @@ class SessionValues(tf.Module):
 
     @tf.autograph.experimental.do_not_convert
     def rule(self, context: tf.Tensor, candidates: Candidates) -> Rule:
-        """A softmax of values and of the log of predicted rewards; of these rewards until sessions taught values."""
+        """A softmax of values and of the log-odds of predicted rewards; of the rewards until sessions taught values."""
         return self.scores_and_rule(context, candidates)[1]
 
     @tf.autograph.experimental.do_not_convert
     def scores_and_rule(self, context: tf.Tensor, candidates: Candidates) -> tuple[tf.Tensor, Rule]:
         """Both at once: the rewards are predicted once."""
         rewards = self.scores(context, candidates)
-        relevance = self.settings.relevance * tf.math.log(tf.maximum(rewards, _TINY))
-        index = self._values(context, candidates.features) + relevance
+        odds = tf.math.log(tf.maximum(rewards, _TINY)) - tf.math.log(tf.maximum(1 - rewards, _TINY))
+        index = self._values(context, candidates.features) + self.settings.relevance * odds
         return rewards, ByIndex(tf.where(self.network.practised > 0, index, rewards), self.settings.temperature)
 
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
         """One step of the head of rewards; see `NeuralEpsilonGreedy.train`."""
         return self.rewards.train(feedback)
+
+    def settle(self, feedback: SlateFeedback) -> None:
+        """Lifts or lowers all predicted rewards until their mean is that of what was shown.
+
+        Rewards enter the index as log-odds, and greedy answers go by their order: no answer changes. Whoever learns
+        from another kind of reward than before (what was shown and taken, in place of the next event of a log) begins
+        with this, so that the first steps are not spent on the level, at the cost of what was known.
+
+        Args:
+          feedback: [R, n] slates.
+        """
+        parts = shown(feedback)
+        network, weight = self.rewards.network, parts.filled / tf.maximum(tf.reduce_sum(parts.filled), 1.0)
+        logits = network.logits(parts.context, parts.features[:, None])[:, 0]
+        wanted = tf.clip_by_value(tf.reduce_sum(weight * parts.reward), _TINY, 1 - _TINY)
+        low, high = tf.constant(-_FAR), tf.constant(_FAR)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            less = tf.reduce_sum(weight * tf.sigmoid(logits + middle)) < wanted
+            low, high = tf.where(less, middle, low), tf.where(less, high, middle)
+        network.last.bias.assign_add([(low + high) / 2])
 
     @tf.autograph.experimental.do_not_convert
     def train_values(self, feedback: SlateFeedback) -> tf.Tensor:

@@ -24,7 +24,7 @@ from tfrec_llm.ranking.agents.registry import Agent
 from tfrec_llm.serving.update.batches import Batch
 from tfrec_llm.types import SlateFeedback
 
-HALVINGS, EVERY, LOOKED_AT = 6, 4, 512  # of a step; steps between two looks, at so many decisions
+SHORTENED, SHORTER, LOOKED_AT = 0.7, 16, 512  # a way that is too far, so often at most; decisions that nearness is of
 Policy = Mapping[str, np.ndarray]  # values by the names of `bundle.read_policy`
 
 
@@ -48,12 +48,15 @@ def policy_of(agent: Agent) -> dict[str, np.ndarray]:
     return {f"policy/{place}": variable.numpy() for place, variable in enumerate(agent.network.variables)}
 
 
-def learn(agent: Agent, batch: Batch, config: Config, number: int) -> int:
-    """Steps on a batch, in place, as long as the policy stays near the one before.
+def learn(agent: Agent, batch: Batch, config: Config, number: int) -> float:
+    """Learns from a batch, in place, and goes as far as the policy stays near the one before.
 
     What a policy far from that one would bring is guessed, by it and by the gate: as in trust-region policy
-    optimisation (Schulman et al., 2015) a step that leads too far is cut back by halves, and learning ends there.
-    Nearness is the effective sample of the new policy under the old one.
+    optimisation (Schulman et al., 2015) the batch gives the direction, and a search back along it the length. Nearness
+    is the effective sample of the new policy under the old one.
+
+    The events of a log teach rewards, not what slates are worth over whole sessions: an agent with a head for those
+    (`train_values`) keeps it as practice left it. Trained on single events it unlearns what keeps users.
 
     Args:
       agent: as `with_policy` gives it.
@@ -62,7 +65,7 @@ def learn(agent: Agent, batch: Batch, config: Config, number: int) -> int:
       number: of the batch, another draw of its order for each.
 
     Returns:
-      How many steps were taken.
+      The share of the way that was gone, 0 = the policy stayed as it was.
 
     Raises:
       ValueError: a loss that is not finite.
@@ -71,20 +74,15 @@ def learn(agent: Agent, batch: Batch, config: Config, number: int) -> int:
     generator, size = np.random.default_rng([config.seed, number]), min(settings.batch_size, count)
     some = np.sort(generator.permutation(count)[:LOOKED_AT])
     near = _nearness(agent, Batch(SlateFeedback(*(part[some] for part in batch.feedback)), batch.allowed[some]), config)
-    rows = [generator.permutation(count)[: count // size * size].reshape(-1, size) for _ in range(settings.passes)]
-    steps = [tf.function(getattr(agent, name)) for name in ("train", "train_values") if hasattr(agent, name)]
-    columns, kept = SlateFeedback(*map(tf.constant, batch.feedback)), policy_of(agent)
-    for done, chosen in enumerate(np.concatenate(rows), start=1):
-        part = SlateFeedback(*(tf.gather(column, chosen) for column in columns))
-        if not np.isfinite([float(step(part)) for step in steps]).all():
-            raise ValueError("learning: expected a finite loss, got another; lower ranking.agent.learning_rate.")
-        if done % EVERY and done < sum(map(len, rows)):
-            continue
-        if near() < settings.overlap:
-            _cut_back(agent, kept, near, settings.overlap)
-            return done
-        kept = policy_of(agent)
-    return sum(map(len, rows))
+    columns, step = SlateFeedback(*map(tf.constant, batch.feedback)), tf.function(agent.train)
+    if hasattr(agent, "settle"):
+        agent.settle(columns)
+    before = policy_of(agent)
+    for _ in range(settings.passes):
+        for chosen in generator.permutation(count)[: count // size * size].reshape(-1, size):
+            if not np.isfinite(float(step(SlateFeedback(*(tf.gather(column, chosen) for column in columns))))):
+                raise ValueError("learning: expected a finite loss, got another; lower ranking.agent.learning_rate.")
+    return _go_back(agent, before, near, settings.overlap)
 
 
 def _nearness(agent: Agent, batch: Batch, config: Config) -> Callable[[], float]:
@@ -105,18 +103,18 @@ def _nearness(agent: Agent, batch: Batch, config: Config) -> Callable[[], float]
     return near
 
 
-def _cut_back(agent: Agent, kept: Policy, near: Callable[[], float], least: float) -> None:
-    """Halves the way from values that were near enough to those that are not."""
+def _go_back(agent: Agent, before: Policy, near: Callable[[], float], least: float) -> float:
+    """Goes back towards the values before until the policy is near enough; the share of the way that is left."""
     after, share = policy_of(agent), 1.0
-    for _ in range(HALVINGS):
-        share /= 2
-        for variable, start, end in zip(agent.network.variables, kept.values(), after.values(), strict=True):
-            between = start + share * (end.astype(np.float64) - start)
-            variable.assign(between.astype(start.dtype))
+    for _ in range(SHORTER):
         if near() >= least:
-            return
-    for variable, start in zip(agent.network.variables, kept.values(), strict=True):
+            return share
+        share *= SHORTENED
+        for variable, start, end in zip(agent.network.variables, before.values(), after.values(), strict=True):
+            variable.assign((start + share * (end.astype(np.float64) - start)).astype(start.dtype))
+    for variable, start in zip(agent.network.variables, before.values(), strict=True):
         variable.assign(start)
+    return 0.0
 
 
 def judge(before: Agent, after: Agent, batch: Batch, config: Config) -> Verdict:

@@ -85,8 +85,8 @@ class Updates:
         if min(0 if part is None else len(part.allowed) for part in batches[:2]) < least:
             reason = f"fewer than {least} settled decisions to learn from and to judge by"
             return before, Verdict(False, "routine", (reason,), 0, 0.0), batches
-        steps = learn(agent, batches.learnt, self.config, number)
-        log.info("batch %d: %d steps", number, steps)
+        share = learn(agent, batches.learnt, self.config, number)
+        log.info("batch %d: %.3f of the way", number, share)
         verdict = judge(with_policy(self.config, self.run, before), agent, batches.judged, self.config)
         return policy_of(agent), verdict, batches
 
