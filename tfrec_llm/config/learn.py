@@ -12,10 +12,10 @@ class Learn:
     batch_events: int = setting(256, "events, by their number in the log, after which the policy learns", low=1)
     window: int = setting(1800, "seconds after a decision in which events count for it; then it is learnt from", low=1)
     memory: int = setting(4096, "decisions that are learnt from each time, the latest", low=1)
-    passes: int = setting(2, "passes over them", low=1)
+    passes: int = setting(20, "passes over them", low=1)
     batch_size: int = setting(64, "decisions per step", low=1)
     overlap: float = setting(
-        0.5,
+        0.3,
         "how near a new policy must stay to the one before: effective share of the decisions, 1 = the same",
         low=0,
         high=1,

@@ -85,7 +85,7 @@ class Updates:
         if min(0 if part is None else len(part.allowed) for part in batches[:2]) < least:
             reason = f"fewer than {least} settled decisions to learn from and to judge by"
             return before, Verdict(False, "routine", (reason,), 0, 0.0), batches
-        share = learn(agent, batches.learnt, self.config, number)
+        share = learn(agent, batches.learnt, self.config, number, len(batches.judged.allowed))
         log.info("batch %d: %.3f of the way", number, share)
         verdict = judge(with_policy(self.config, self.run, before), agent, batches.judged, self.config)
         return policy_of(agent), verdict, batches
