@@ -46,7 +46,7 @@ def foresee(values: np.ndarray, content: np.ndarray, counts: np.ndarray) -> np.n
 
 
 def foreteller(values: np.ndarray, content: np.ndarray, counts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What `foresee` goes by: content [M, F] of any items -> the values [M, q] that it foretells; arguments as there."""
+    """What `foresee` goes by, arguments as there: content [M, F] of any items -> the values [M, q] that it tells."""
     rows = np.flatnonzero(seen_items(counts))
     rows = rows[np.argsort(-counts[rows], kind="stable")[:MOST]]
     weight = counts[rows] / (counts[rows] + TRUST) if counts[rows].any() else np.ones(len(rows))
@@ -78,6 +78,22 @@ def fill_in(ids: tf.Variable, popularity: tf.Variable, content: np.ndarray, coun
     found = foresee(np.column_stack([ids.numpy(), popularity.numpy()]), content, counts)
     ids.assign(found[:, :-1])
     popularity.assign(found[:, -1])
+
+
+def later_rows(
+    ids: np.ndarray, popularity: np.ndarray, content: np.ndarray, counts: np.ndarray, later: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Id vectors [M, dim] and popularities [M] of items that came after the training.
+
+    Args:
+      ids: [N+2, dim] trained.
+      popularity: [N+2] trained.
+      content: [N+2, F] of the trained items.
+      counts: [N+2] training events.
+      later: [M, F] content of the items that came later.
+    """
+    found = foreteller(np.column_stack([ids, popularity]), content, counts)(later).astype(np.float32)
+    return found[:, :-1], found[:, -1]
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

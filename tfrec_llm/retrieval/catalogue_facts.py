@@ -135,10 +135,16 @@ def main_axes(tables: Mapping[str, np.ndarray], dim: int) -> Callable[[Mapping[s
 
 def _standardised(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Mean 0 and variance 1 over the known ones, 0 elsewhere."""
+    mean, spread = scale_of(values, known)
+    return np.where(known, (values - mean) / spread, 0.0)
+
+
+def scale_of(values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the known ones; a deviation of nothing counts as one."""
     if not known.any():
-        return np.zeros_like(values)
-    spread = values[known].std()
-    return np.where(known, (values - values[known].mean()) / (spread if spread > 1e-9 else 1.0), 0.0)
+        return 0.0, 1.0
+    spread = float(values[known].std())
+    return float(values[known].mean()), spread if spread > 1e-9 else 1.0
 
 
 def _only_items(values: np.ndarray) -> np.ndarray:
