@@ -105,16 +105,17 @@ def read_dataset(folder: Path) -> Dataset:
     return dataset
 
 
-def read_names(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+def read_names(folder: Path, later: Path | None = None) -> tuple[tuple[str, ...], dict[str, str]]:
     """The event types of the domain, and item id -> title: all that a server needs to know of the data.
 
     Args:
       folder: that of `write_dataset`.
+      later: that of `write_catalogue`, whose catalogue counts if it is there.
 
     Raises:
       ValueError: a file is missing or damaged.
     """
-    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / CATALOGUE)
+    facts, items = _read_json(folder / "dataset.json"), _read_json(_newer(folder, later))
     with _as_written(folder):
         titles = dict(zip(items["item_ids"][FIRST_ITEM:], items["titles"][FIRST_ITEM:], strict=True))
         return tuple(facts["domain"]["events"]), titles
@@ -130,16 +131,17 @@ class Shown(NamedTuple):
     item_attributes: dict[str, tuple[str, ...]]  # item id -> its values, attribute after attribute
 
 
-def read_shown(folder: Path) -> Shown:
+def read_shown(folder: Path, later: Path | None = None) -> Shown:
     """What a page shows beside ids and titles, without the events.
 
     Args:
       folder: that of `write_dataset`.
+      later: as of `read_names`.
 
     Raises:
       ValueError: a file is missing or damaged.
     """
-    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / CATALOGUE)
+    facts, items = _read_json(folder / "dataset.json"), _read_json(_newer(folder, later))
     with _as_written(folder):
         domain, columns = facts["domain"], list(items["attributes"].values())
         rows = zip(*columns, strict=True) if columns else [()] * len(items["item_ids"])
@@ -151,6 +153,11 @@ def read_shown(folder: Path) -> Shown:
             tuple(items["titles"][FIRST_ITEM:]),
             dict(zip(items["item_ids"][FIRST_ITEM:], values[FIRST_ITEM:], strict=True)),
         )
+
+
+def _newer(folder: Path, later: Path | None) -> Path:
+    there = later is not None and (later / CATALOGUE).exists()
+    return (later if there else folder) / CATALOGUE
 
 
 def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:

@@ -17,11 +17,13 @@ from tfrec_llm.data.content import ContentColumns
 from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.retrieval.candidates import SLOTS
 from tfrec_llm.serving import facts
+from tfrec_llm.serving.versions import ADDED as STAGE
 from tfrec_llm.training import Stage, files
+from tfrec_llm.training.fingerprint import fingerprint
 from tfrec_llm.training.resume import verify
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain, ItemVectors
 
-STAGE, ROWS, NOTE = "added", "rows.npz", "made_from.json"
+ROWS, NOTE = "rows.npz", "made_from.json"
 TOWERS = "retrieval/towers"
 Arrays = Mapping[str, np.ndarray]
 
@@ -90,10 +92,10 @@ def take_items(language: text.TextModel, added: Added) -> None:
 
 
 def _trained(config: Config, domain: Domain, run: Path) -> dict[str, str]:
-    """Stage -> fingerprint of what the rows are made from."""
+    """Stage -> fingerprint of its files, which the rows are made from: the same inputs may have led to others."""
     names = ["data", "text", "behaviour", TOWERS, "retrieval/blend"]
     names += [facts.STAGE] if facts.is_used(config, domain) else []
-    return {name: training.stage_fingerprint(run, name) for name in names}
+    return {name: fingerprint(training.read_stage(run, name)["files"]) for name in names}
 
 
 def _rows(config: Config, dataset: Dataset, run: Path, catalogue: Catalogue) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+ADDED = "added"  # stage of a run: items that came after the training, see `serving.added`
 LABELS, SERVING = "labels.json", "models.config"
 BASE_PATH = "/models/recommender"  # where deploy/ mounts the export folder
 _PATIENCE = 600.0  # seconds
