@@ -21,7 +21,7 @@ GENRES = {
     "Romance": ("letters", "dancing", "kiss", "wedding", "moonlight"),
     "Crime": ("detective", "alibi", "robbery", "evidence", "gangster"),
 }
-EACH, USERS, EVENTS = 15, 240, 10
+EACH, USERS, EVENTS = 15, 120, 10
 LOYAL = 0.85  # odds of a film of the own genre
 
 

@@ -21,6 +21,8 @@ from tfrec_llm.serving.manifest import fusion_of, items_of
 from tfrec_llm.serving.update.batches import Cut
 from tfrec_llm.serving.update.history import Learnt, add, read_history
 from tfrec_llm.serving.update.learner import with_policy
+from tfrec_llm.serving.vocabulary import VOCABULARY
+from tfrec_llm.types import FIRST_ITEM, Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +58,19 @@ def update_items(config: Config, run: Path, items: pd.DataFrame | None = None) -
         if change.is_none and mark == (before.mark if before else ""):
             return ItemsUpdate(change, 0, time.monotonic() - began)
         told = change if before and mark == before.mark else look_again(dataset.catalogue, trained, found)
+        told = told._replace(added=_unknown_to(folder / str(served), change.catalogue))
         log.info("items: %d are new, %d are gone; the next version is made", len(told.added), len(told.gone))
         added = add_items(config, dataset, run, change.catalogue)
         agent = with_policy(config, run, bundle.read_policy(folder / str(served)))
         version = int(export_run(config, dataset, run, added, agent).name)
         _remember(folder, served, version, told)
         return ItemsUpdate(told, version, time.monotonic() - began)
+
+
+def _unknown_to(folder: Path, catalogue: Catalogue) -> tuple[str, ...]:
+    """Items that a version's own vocabulary lacks: an earlier call may have been killed, or been taken back."""
+    known = set((folder / "assets" / VOCABULARY).read_text("utf-8").split("\n"))
+    return tuple(str(item) for item in catalogue.item_ids[FIRST_ITEM:] if item not in known)
 
 
 def _served(run: Path) -> int:
