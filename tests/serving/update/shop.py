@@ -12,7 +12,7 @@ from tfrec_llm.config import Config, Modalities
 ROOT = Path(__file__).parents[3]
 SMALL = (
     "data.source=files", "data.min_item_count=1", "text.epochs=3", "text.slots.rows=300", "behaviour.min_steps=0",
-    "behaviour.epochs=2", "retrieval.epochs=4", "retrieval.item_item=false", "fusion.epochs=2", "ranking.epochs=1",
+    "behaviour.epochs=2", "retrieval.epochs=6", "retrieval.item_item=false", "fusion.epochs=2", "ranking.epochs=1",
     "ranking.simulate_sessions=0", "evaluate.bootstrap=20", "export.max_history=20", "retrieval.candidates=30",
 )  # fmt: skip
 GENRES = {
@@ -22,7 +22,7 @@ GENRES = {
     "Crime": ("detective", "alibi", "robbery", "evidence", "gangster"),
 }
 EACH, USERS, EVENTS = 15, 120, 10
-LOYAL = 0.85  # odds of a film of the own genre
+LOYAL = 0.97  # odds of a film of the own genre
 
 
 def items() -> pd.DataFrame:

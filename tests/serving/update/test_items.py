@@ -184,9 +184,9 @@ def test_a_bad_file_is_one_sentence_and_changes_nothing(grown, tmp_path, content
     assert {path: path.stat().st_mtime_ns for path in grown.rglob("*")} == before
 
 
-def test_without_files_or_an_export_or_another_stage_it_says_what_to_do(grown, smoke_run, tmp_path):
+def test_without_files_or_an_export_or_another_stage_it_says_what_to_do(grown, tmp_path):
     with pytest.raises(configs.ConfigError, match="source = 'synthetic'"):
-        update_items(config_of(smoke_run), smoke_run)
+        update_items(dataclasses.replace(config_of(grown), data=configs.Data(source="synthetic")), grown)
     with pytest.raises(ValueError, match="STAGE: expected one of all, items, got 'item'"):
         program.main(["--config", "smoke", "--run", str(tmp_path), "--stage", "item"])
     shutil.copytree(grown / "data", tmp_path / "run" / "data")

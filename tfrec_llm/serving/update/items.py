@@ -50,6 +50,7 @@ def update_items(config: Config, run: Path, items: pd.DataFrame | None = None) -
     began = time.monotonic()
     found = files.read_catalogue(config.data) if items is None else items
     folder, dataset = run / "export", data.read_dataset(run / "data")
+    _served(run)  # what is missing is said before anything is written
     with versions.one_writer(folder):
         served = _served(run)
         before, mark = read_added(config, dataset.domain, run), items_of(folder / str(served))
@@ -64,6 +65,7 @@ def update_items(config: Config, run: Path, items: pd.DataFrame | None = None) -
         agent = with_policy(config, run, bundle.read_policy(folder / str(served)))
         version = int(export_run(config, dataset, run, added, agent).name)
         _remember(folder, served, version, told)
+        versions.prune(folder, config.learn.keep_versions, but=read_history(folder)[0].source)  # a replay starts there
         return ItemsUpdate(told, version, time.monotonic() - began)
 
 
