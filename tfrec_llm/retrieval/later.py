@@ -46,11 +46,7 @@ def source_rows(
         new["text"] = _meaning(source, given[:rows], given[rows:])
     worth = popularity / scale_of(popular, np.arange(rows) >= FIRST_ITEM)[1]
     facts = [worth, _prices(dataset.catalogue, later), np.zeros(len(worth)), _components(source, new)]
-    found = {
-        "index": np.column_stack([*new.values(), popularity]),
-        "facts": np.column_stack(facts),
-        "shown": np.zeros(len(worth), bool),
-    }
+    found = _laid_out(new, popularity) | {"facts": np.column_stack(facts), "shown": np.zeros(len(worth), bool)}
     if source.past.count:
         for name in ("item_ids", "strengths"):
             found[f"past/{name}"] = np.zeros([len(worth), source.past.count])
@@ -70,7 +66,7 @@ def load_with(folder: Path, later: Mapping[str, np.ndarray], catalogue: Catalogu
       ValueError: a file is missing or does not fit.
     """
     trained = CandidateSource.load(folder)
-    rows = trained.num_rows + len(later["index"])
+    rows = trained.num_rows + len(later["facts"])
     source = CandidateSource(trained.widths, rows, trained.basket, trained.repeat, trained.past.count)
     load_weights(source, Path(folder) / f"{FILE}.npz", later)
     source.shown.assign(shown_items(catalogue, domain))
@@ -96,6 +92,16 @@ def _prices(trained: Catalogue, later: Catalogue) -> np.ndarray:
 
 def _components(source: CandidateSource, later: Mapping[str, np.ndarray]) -> np.ndarray:
     """[M, CONTENT_DIM] where items lie on the main axes of the trained ones."""
+    return main_axes(_tables(source), CONTENT_DIM)(later)
+
+
+def _laid_out(tables: Mapping[str, np.ndarray], popularity: np.ndarray) -> dict[str, np.ndarray]:
+    """Tables [M, *] of all sources as the index has them, by the names of its variables."""
+    return {"index": np.column_stack([*tables.values(), popularity])}
+
+
+def _tables(source: CandidateSource) -> dict[str, np.ndarray]:
+    """Each source's table [N, *] of the trained items, as the index has it."""
     borders = np.cumsum(list(source.widths.values()))
     parts = np.split(source.index.numpy()[FIRST_ITEM:], borders, axis=1)[:-1]
-    return main_axes(dict(zip(source.widths, parts, strict=True)), CONTENT_DIM)(later)
+    return dict(zip(source.widths, parts, strict=True))
