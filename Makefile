@@ -40,8 +40,8 @@ recommend: setup  ## ask the export: USER=1 TEXT="funny animation for kids"
 serve: setup  ## answer requests over HTTP (SET="serving.port=8500"; documentation at /docs)
 	@$(PY) -m pipelines.serve $(ARGUMENTS)
 
-update: setup  ## learn from the event log of RUN while it is served (make serve SET="serving.learn=true" does it too)
-	@$(PY) -m pipelines.update $(ARGUMENTS)
+update: setup  ## learn from the event log of RUN while it is served (STAGE=items: take new items in, without a training)
+	@$(PY) -m pipelines.update $(ARGUMENTS) --stage "$(STAGE)"
 
 rollback: setup  ## serve the version of RUN that was served before, and this one never again
 	@$(PY) -m pipelines.update $(ARGUMENTS) --rollback

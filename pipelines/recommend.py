@@ -1,14 +1,15 @@
 """Asks a run's export for a slate: `python -m pipelines.recommend --config video --user 1 --text "something funny"`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (its ops are in the export)
 
 from pipelines import arguments, stages
-from tfrec_llm import serving
+from tfrec_llm import data, serving
+from tfrec_llm.serving.versions import ADDED
 from tfrec_llm.types import Dataset
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train CONFIG={options.config}`.")
     model = tf.saved_model.load(str(run / "export" / str(version)))
     answer = ask(model, stages.load_dataset(run), options.user, options.text, options.k, options.request_id)
-    print(render(answer, stages.load_dataset(run)))
+    print(render(answer, data.read_names(run / "data", run / ADDED)[1]))
 
 
 def ask(model, dataset: Dataset, user: str, text: str, k: int, request_id: str) -> dict[str, np.ndarray]:
@@ -80,9 +81,8 @@ def history_of(dataset: Dataset, user: str, width: int) -> tuple[list[str], list
     )
 
 
-def render(answer: dict[str, np.ndarray], dataset: Dataset) -> str:
+def render(answer: dict[str, np.ndarray], titles: Mapping[str, str]) -> str:
     """The answer as a table for people."""
-    titles = dict(zip(dataset.catalogue.item_ids, dataset.catalogue.titles, strict=True))
 
     def title(item: bytes) -> str:
         return str(titles.get(item.decode(), item.decode()))

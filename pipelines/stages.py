@@ -1,7 +1,7 @@
 """The stages of a run, in the order of the flow: what each reads, what it calls, what it leaves behind."""
 
-import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,19 @@ import tomli_w
 from pipelines import sessions
 from pipelines.checks import check, check_exportable
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
+from tfrec_llm import config as configs
 from tfrec_llm.config import Config, ConfigError, to_table
 from tfrec_llm.data import archives, known, sources
 from tfrec_llm.serving import facts, questions
 from tfrec_llm.serving import rows as logged
+from tfrec_llm.serving.added import STAGE as ADDED
+from tfrec_llm.serving.added import Added, read_added
 from tfrec_llm.training import files
 from tfrec_llm.types import Dataset, Rows
 
 log = logging.getLogger(__name__)
 
+UNTRAINED = ("serving", "learn", "gate", "simulate")  # sections that no stage of a run is made from
 ORDER = ("data", "text", "behaviour", "retrieval", "fusion", "ranking", "export")
 
 
@@ -44,10 +48,20 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
         raise ConfigError(f"train.init_from: expected another run than {run} itself; name the one to start from.")
     training.find_origin(config.train)  # a bad one is refused before anything is fetched or written
     training.set_threads(config.train)
+    begin = "export" if again == "export" and _is_added_to(config, run) else ORDER[0]
     files.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
     sources.fetch_all(archives.names_for(config))
-    for name in ORDER[: ORDER.index(upto) + 1]:
+    for name in ORDER[ORDER.index(begin) : ORDER.index(upto) + 1]:
         STAGES[name](config, run, again == name)
+
+
+def _is_added_to(config: Config, run: Path) -> bool:
+    """Whether items were added to what this config had trained: then an export trains nothing, whatever changed."""
+    if not (run / ADDED).exists() or not (run / "config.toml").exists():
+        return False
+    ours, theirs = (to_table(one) for one in (config, configs.load(run / "config.toml")))
+    same = all(ours[name] == theirs[name] for name in ours if name not in UNTRAINED)
+    return same and read_added(config, load_dataset(run).domain, run) is not None
 
 
 def load_dataset(run: Path) -> Dataset:
@@ -240,28 +254,24 @@ def train_ranking(config: Config, run: Path, force: bool) -> None:
 
 def export(config: Config, run: Path, force: bool) -> None:
     """The finished stages -> the next version of the SavedModel, unless the newest was made from the same."""
-    dataset = load_dataset(run)
-    made_from = {
-        "ranking": training.stage_fingerprint(run, "ranking"),
-        "fusion": training.stage_fingerprint(run, "fusion/context"),
-        "export": to_table(config.export),
-        "ranking_settings": to_table(config.ranking),
-    }
-    folder, note = run / "export", run / "export" / "made_from.json"
-    newest = serving.newest_version(folder)
-    if not force and newest and note.exists() and json.loads(note.read_text("utf-8")) == made_from:
-        log.info("export: version %d is up to date in %s", newest, folder)
+    dataset, folder = load_dataset(run), run / "export"
+    added = added_items(config, run)
+    if not force and serving.is_exported(config, run, added):
+        log.info("export: version %d is up to date in %s", serving.newest_version(folder), folder)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with evaluation.measure() as used:
-        recommender = serving.load_recommender(config, dataset, run, folder)
-        golden = serving.golden_rows(dataset, config.export.max_history)
-        typical = serving.typical_rows(dataset, config.export.max_history, config.seed)
-        beside = serving.Beside(golden, typical, made_from["fusion"])
-        version = serving.export(recommender, folder, config.export, beside)
-    files.write_json(note, made_from)
+    with serving.one_writer(folder), evaluation.measure() as used:
+        version = serving.export_run(config, dataset, run, added)
     evaluation.merge_report(run / "metrics.json", evaluation.usage_entries("export", used))
     log.info("export: %s", version)
+
+
+def added_items(config: Config, run: Path) -> Added | None:
+    """Items that were added after the training; those of other stages than the finished ones go, and that is said."""
+    added = read_added(config, load_dataset(run).domain, run)
+    if added is None and (run / ADDED).exists():
+        shutil.rmtree(run / ADDED)
+        log.info("export: the run was trained anew, without the items added since; make update STAGE=items adds them")
+    return added
 
 
 STAGES: dict[str, Callable[[Config, Path, bool], None]] = {

@@ -1,12 +1,14 @@
 """Learns from the event log of a run that is served: `python -m pipelines.update --config video`.
 
 Ends when it is interrupted; `--once` when no batch of events is left. `--rollback` goes back to the version before,
-`--replay` learns everything again and compares.
+`--replay` learns everything again and compares. `--stage items` reads the items file again instead: the next version
+knows new items without a training.
 """
 
 import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipelines import arguments
 from tfrec_llm import training
@@ -14,6 +16,8 @@ from tfrec_llm.serving import update as learning
 from tfrec_llm.serving import versions
 
 NICE = 10  # the server comes first
+STAGES = ("all", "items")
+SHOWN = 5  # ids that are named
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     what.add_argument("--once", action="store_true", help="end when no batch of events is left")
     what.add_argument("--rollback", action="store_true", help="serve the version before, and this one never again")
     what.add_argument("--replay", action="store_true", help="learn everything again from the log, and compare")
+    parser.add_argument("--stage", default="all", help="items: read data.items again, learn nothing; all: learn")
     options = parser.parse_args(argv)
+    if options.stage not in STAGES:
+        raise ValueError(f"STAGE: expected one of {', '.join(STAGES)}, got {options.stage!r}.")
     config, run = arguments.read(options)
     if options.rollback:
         labels = versions.roll_back(run / "export", "taken back by hand")
@@ -38,9 +45,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.replay:
         print(f"update: replayed; the largest difference of any weight is {learning.replay(config, run):.3g}")
         return
+    if options.stage == "items":
+        print(told(learning.update_items(config, run), run))
+        return
     with contextlib.suppress(KeyboardInterrupt):
         learning.update(config, run, once=options.once)
     print(f"update: version {versions.served_version(run / 'export')} serves; what was learnt: {run / 'export'}")
+
+
+def told(update: learning.ItemsUpdate, run: Path) -> str:
+    """What became of the items file, for people."""
+    change = update.change
+    lines = [
+        f"  {len(ids):,} {what}: {', '.join(ids[:SHOWN])}{', ...' if len(ids) > SHOWN else ''}"
+        for ids, what in (
+            (change.added, "added"),
+            (change.gone, "no longer shown (not in the file, or not available)"),
+            (change.back, "shown again"),
+            (change.retold, "with another title or price, taken over"),
+            (change.waiting, "with another text or attribute: their vectors follow with the next `make train`"),
+        )
+        if ids
+    ]
+    if update.version:
+        said = f"items: version {update.version} in {run / 'export'} knows them and serves, {update.seconds:.0f} s"
+    else:
+        said = f"items: nothing new; version {versions.served_version(run / 'export')} goes on"
+    return "\n".join([*lines, said])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfrec_llm.data.content import LEAST, content_features
+from tfrec_llm.data.content import LEAST, ContentColumns, content_features
 from tfrec_llm.types import Catalogue
 
 
@@ -30,3 +30,16 @@ def test_shared_values_text_and_price_by_hand():
 
 def test_nothing_known():
     assert content_features(catalogue([()] * 4, [np.nan] * 4), None).shape == (4, 0)
+
+
+def test_items_that_come_later_are_told_in_the_columns_of_the_first():
+    genres = [(), (), *[("a", "b")] * LEAST, *[("a",)] * LEAST]
+    first = catalogue(genres, [np.nan, np.nan, *[1.0] * LEAST, *[np.e] * LEAST])
+    text = np.random.default_rng(0).normal(size=(len(genres), 3)).astype(np.float32)
+    columns = ContentColumns.of(first, text)
+    later = catalogue([(), (), ("b", "new"), ("a",)], [np.nan, np.nan, np.e, np.nan])
+    found = columns.features(later, text[[0, 1, 4, 5]])
+    whole = content_features(first, text)
+    np.testing.assert_array_equal(found[2:, :3], whole[4:6, :3])
+    np.testing.assert_allclose(found[2, 3:], [0, whole[2, 4], whole[-1, 5]], rtol=1e-6)  # "new" has no column
+    np.testing.assert_allclose(found[3, 3:], [whole[2, 3], 0, 0], rtol=1e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.layers.unseen import fill_in, foresee, seen_items, start_at_zero
+from tfrec_llm.layers.unseen import fill_in, foresee, later_rows, seen_items, start_at_zero
 
 
 def world(items=400, unseen=40, noise=0.0, seed=0):
@@ -62,3 +62,10 @@ def test_variables_in_place():
     fill_in(ids, popularity, content, counts)
     np.testing.assert_allclose(ids.numpy()[unseen], values[unseen][:, :2], atol=0.02)
     np.testing.assert_allclose(popularity.numpy()[unseen], values[unseen][:, 2], atol=0.02)
+
+
+def test_items_that_come_after_the_training_are_foretold_like_unseen_ones():
+    values, content, counts = world()
+    ids, popularity = later_rows(values[:, :2], values[:, 2], content, counts, content[[5, 9]])
+    np.testing.assert_allclose(np.column_stack([ids, popularity]), values[[5, 9]], atol=0.02)
+    assert ids.dtype == popularity.dtype == np.float32

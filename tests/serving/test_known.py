@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrec_llm.config import Config, ConfigError, Data, Export, Modalities
 from tfrec_llm.data import load_domain
 from tfrec_llm.serving.facts import add_vectors, check_known, is_used
-from tfrec_llm.serving.known import ItemModality, UserAttributes, reduced
+from tfrec_llm.serving.known import ItemModality, Reduction, UserAttributes, reduced
 from tfrec_llm.training import files
 from tfrec_llm.types import History, ItemVectors
 
@@ -54,6 +54,14 @@ def test_reduced_vectors_keep_the_directions_that_differ():
     np.testing.assert_allclose(table[4:].mean(axis=0), 0, atol=1e-6)
     assert reduced(values, present, 9).shape == (42, 9)
     assert not reduced(values, np.zeros(42, bool), 3).any()
+
+
+def test_vectors_that_come_later_are_reduced_like_the_first():
+    values, present = np.random.default_rng(0).normal(size=(12, 5)), np.arange(12) > 3
+    table = reduced(values, present, 3)
+    later = Reduction.of(values, present, 3)(values[[5, 2, 7]], np.array([True, False, True]))
+    np.testing.assert_allclose(later, table[[5, 2, 7]], atol=1e-6)
+    assert not later[1].any()
 
 
 def test_user_attributes_become_columns():

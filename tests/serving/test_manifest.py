@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tfrec_llm.serving.manifest import check_manifest
+from tfrec_llm.serving.manifest import check_manifest, fusion_of, items_of, write_manifest
 
 
 @pytest.fixture
@@ -44,3 +44,11 @@ def test_a_foreign_folder_is_refused(folder, manifest):
         (folder / "manifest.json").write_text(manifest, "latin-1")
     with pytest.raises(ValueError, match="run `make export`"):
         check_manifest(folder)
+
+
+def test_what_a_version_comes_from_goes_on_in_those_made_of_it(folder, tmp_path):
+    assert (fusion_of(folder), items_of(folder)) == ("", "")
+    write_manifest(folder, 1, fusion="fused", items="added")
+    (tmp_path / "2").mkdir()
+    write_manifest(tmp_path / "2", 2, folder)
+    assert (fusion_of(tmp_path / "2"), items_of(tmp_path / "2")) == ("fused", "added")

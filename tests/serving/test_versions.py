@@ -1,5 +1,7 @@
 """Which version is served, what a rollback goes back to, and what is deleted."""
 
+import threading
+
 import pytest
 
 from tfrec_llm.serving import versions
@@ -69,3 +71,21 @@ def test_old_versions_go_but_never_one_that_is_needed(folder):
     assert versions.prune(folder, 1) == [3]
     assert versions.prune(folder, 5) == []
     assert sorted(p.name for p in folder.iterdir() if p.name.isdigit()) == ["1", "10", "2"]
+
+
+def test_one_writer_at_a_time(folder, monkeypatch):
+    monkeypatch.setattr(versions, "_PATIENCE", 0.1)
+    refused = []
+
+    def other():
+        with pytest.raises(ValueError, match="another process that has been writing one"), versions.one_writer(folder):
+            pass
+        refused.append(True)
+
+    with versions.one_writer(folder):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert refused
+    with versions.one_writer(folder):
+        pass

@@ -125,6 +125,16 @@ def test_everything_that_does_not_fit_is_listed_and_nothing_changes(tmp_path):
     np.testing.assert_array_equal(other._hidden, before)
 
 
+def test_rows_that_came_later_go_behind_those_of_the_file(tmp_path):
+    module, larger = tf.Module(), tf.Module()
+    module.v, larger.v = tf.Variable([[1.0, 2.0]]), tf.Variable(tf.zeros([3, 2]))
+    save_weights(module, tmp_path / "w.npz")
+    load_weights(larger, tmp_path / "w.npz", {"v": np.array([[3, 4], [5, 6]], np.float32)})
+    assert larger.v.numpy().tolist() == [[1, 2], [3, 4], [5, 6]]
+    with pytest.raises(ValueError, match=r"v expected \[3, 2\], got \[2, 2\]"):
+        load_weights(larger, tmp_path / "w.npz", {"v": np.zeros((1, 2), np.float32)})
+
+
 def test_a_model_that_is_not_built_is_refused(tmp_path):
     with pytest.raises(ValueError, match="call the model once"):
         save_weights(tf.keras.Sequential([tf.keras.layers.Dense(2)]), tmp_path / "w.npz")

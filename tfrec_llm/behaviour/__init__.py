@@ -2,6 +2,6 @@
 
 from tfrec_llm.behaviour.models import MODELS
 from tfrec_llm.behaviour.sequence import SequenceModel as BehaviourModel
-from tfrec_llm.behaviour.stage import load, train
+from tfrec_llm.behaviour.stage import later_rows, load, train
 
-__all__ = ["MODELS", "BehaviourModel", "load", "train"]
+__all__ = ["MODELS", "BehaviourModel", "later_rows", "load", "train"]

@@ -1,9 +1,10 @@
 """Trains the behaviour model on the training events, stops on half A, and loads it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.behaviour.judging import MAX_ROWS, make_judge
@@ -23,6 +24,7 @@ from tfrec_llm.training import (
     checkpoints,
     choose_compute,
     commonest,
+    files,
     find_origin,
     fit,
     load_weights,
@@ -89,16 +91,46 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
     return _best_pass(history, min(MAX_ROWS, int((~dataset.split.half_b).sum())))
 
 
-def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> SequenceModel:
+def load(
+    config: Config,
+    dataset: Dataset,
+    items: ItemVectors | None,
+    folder: Path,
+    later: Mapping[str, np.ndarray] | None = None,
+) -> SequenceModel:
     """The model that `train` left in a folder.
+
+    Args:
+      config: as it was trained with.
+      dataset: as it was trained on, or with the items of `later` behind its own.
+      items: text vectors of the items.
+      folder: the stage's.
+      later: `later_rows` of items that came after the training.
 
     Raises:
       ValueError: the weights are missing or do not fit config and dataset.
     """
     own, builder = choose(MODELS, config.behaviour.model, "behaviour.model")
     model = builder(own, config, dataset, items)
-    load_weights(model, Path(folder) / WEIGHTS)
+    load_weights(model, Path(folder) / WEIGHTS, later)
     return model
+
+
+def later_rows(
+    folder: Path, content: np.ndarray, counts: np.ndarray, later: np.ndarray, text: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Weights of items that came after the training, by the names of `load`.
+
+    Args:
+      folder: the stage's.
+      content: [N+2, F] of the trained items, see `data.content`.
+      counts: [N+2] training events.
+      later: [M, F] content of the others.
+      text: [M, D] their text vectors.
+    """
+    trained = files.read_npz(folder / WEIGHTS)
+    ids, bias = unseen.later_rows(trained["table/ids"], trained["bias"], content, counts, later)
+    return {"table/ids": ids, "bias": bias, "table/text": text}
 
 
 def _paced(settings: Behaviour, stage: Stage, steps: int, epochs: int) -> Pace:

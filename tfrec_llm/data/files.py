@@ -93,12 +93,39 @@ def read_items(settings: Data, interactions: Table, used: pd.Series) -> pd.DataF
         ids = used.unique()
         facts = {"item_id": ids, "title": ids, "text": ids, "price": np.float32(np.nan), "available": True}
         return pd.DataFrame(facts)
-    table = read_table(settings.items, ("item_id", "title"), settings.columns)
-    ids = read_ids(table, "item_id")
-    _refuse_repeated(table, ids, "item_id")
+    table, ids = _item_table(settings)
     missing = ~used.isin(ids).to_numpy(bool)
     remedy = f"add the items to {table.path}, or remove these events"
     interactions.refuse("item_id", missing, f"an item of {table.path}", remedy)
+    return _items_of(table, ids)
+
+
+def read_catalogue(settings: Data) -> pd.DataFrame:
+    """All items of the items file in the form of `raw.RawData`, whether anything happened to them or not.
+
+    Args:
+      settings: items, columns.
+
+    Raises:
+      ConfigError: the data has no items file.
+      ValueError: bad input, as of `load`.
+    """
+    if settings.source != "files" or not settings.items:
+        raise ConfigError(
+            "data.items: expected an items file of your own (source = 'files'), in which new items can appear, got "
+            f"source = {settings.source!r}, items = {settings.items!r}; train on your own files first."
+        )
+    return _items_of(*_item_table(settings))
+
+
+def _item_table(settings: Data) -> tuple[Table, pd.Series]:
+    table = read_table(settings.items, ("item_id", "title"), settings.columns)
+    ids = read_ids(table, "item_id")
+    _refuse_repeated(table, ids, "item_id")
+    return table, ids
+
+
+def _items_of(table: Table, ids: pd.Series) -> pd.DataFrame:
     titles = read_words(table, "title")
     items = pd.DataFrame({"item_id": ids, "title": titles.where(titles != "", ids)})
     items["price"] = read_numbers(table, "price", unknown=np.nan)

@@ -28,6 +28,7 @@ from tfrec_llm.types import (
     Split,
 )
 
+CATALOGUE, NUMBERS = "catalogue.json", "catalogue.npz"
 _EVENTS = ("user", "item", "time", "event", "value")
 
 
@@ -45,14 +46,8 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
         "user_ids": dataset.interactions.user_ids.tolist(),
     }
     catalogue = dataset.catalogue
-    items = {
-        "item_ids": catalogue.item_ids.tolist(),
-        "titles": catalogue.titles.tolist(),
-        "texts": catalogue.texts.tolist(),
-        "attributes": dict(catalogue.attributes),
-    }
     _write_json(folder / "dataset.json", facts)
-    _write_json(folder / "catalogue.json", items)
+    _write_json(folder / CATALOGUE, _named(catalogue))
     events = {name: getattr(dataset.interactions, name) for name in _EVENTS}
     np.savez_compressed(folder / "events.npz", **events, price=catalogue.price, available=catalogue.available)
     split = dataset.split
@@ -66,6 +61,33 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
     np.savez_compressed(folder / "split.npz", **arrays)
 
 
+def _named(catalogue: Catalogue) -> dict[str, Any]:
+    """What of a catalogue is text."""
+    return {
+        "item_ids": catalogue.item_ids.tolist(),
+        "titles": catalogue.titles.tolist(),
+        "texts": catalogue.texts.tolist(),
+        "attributes": dict(catalogue.attributes),
+    }
+
+
+def write_catalogue(catalogue: Catalogue, folder: Path) -> None:
+    """Writes a catalogue alone into an existing folder."""
+    _write_json(folder / CATALOGUE, _named(catalogue))
+    np.savez_compressed(folder / NUMBERS, price=catalogue.price, available=catalogue.available)
+
+
+def read_catalogue(folder: Path) -> Catalogue:
+    """Reads what `write_catalogue` wrote.
+
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
+    items, numbers = _read_json(folder / CATALOGUE), _read_arrays(folder / NUMBERS)
+    with _as_written(folder):
+        return _catalogue(items, numbers)
+
+
 def read_dataset(folder: Path) -> Dataset:
     """Reads what `write_dataset` wrote.
 
@@ -75,7 +97,7 @@ def read_dataset(folder: Path) -> Dataset:
     Raises:
       ValueError: a file is missing or damaged, or the events are not those of the protocol.
     """
-    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
+    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / CATALOGUE)
     events, split = _read_arrays(folder / "events.npz"), _read_arrays(folder / "split.npz")
     with _as_written(folder):
         dataset = _compose(facts, items, events, split)
@@ -83,16 +105,17 @@ def read_dataset(folder: Path) -> Dataset:
     return dataset
 
 
-def read_names(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+def read_names(folder: Path, later: Path | None = None) -> tuple[tuple[str, ...], dict[str, str]]:
     """The event types of the domain, and item id -> title: all that a server needs to know of the data.
 
     Args:
       folder: that of `write_dataset`.
+      later: that of `write_catalogue`, whose catalogue counts if it is there.
 
     Raises:
       ValueError: a file is missing or damaged.
     """
-    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
+    facts, items = _read_json(folder / "dataset.json"), _read_json(_newer(folder, later))
     with _as_written(folder):
         titles = dict(zip(items["item_ids"][FIRST_ITEM:], items["titles"][FIRST_ITEM:], strict=True))
         return tuple(facts["domain"]["events"]), titles
@@ -108,16 +131,17 @@ class Shown(NamedTuple):
     item_attributes: dict[str, tuple[str, ...]]  # item id -> its values, attribute after attribute
 
 
-def read_shown(folder: Path) -> Shown:
+def read_shown(folder: Path, later: Path | None = None) -> Shown:
     """What a page shows beside ids and titles, without the events.
 
     Args:
       folder: that of `write_dataset`.
+      later: as of `read_names`.
 
     Raises:
       ValueError: a file is missing or damaged.
     """
-    facts, items = _read_json(folder / "dataset.json"), _read_json(folder / "catalogue.json")
+    facts, items = _read_json(folder / "dataset.json"), _read_json(_newer(folder, later))
     with _as_written(folder):
         domain, columns = facts["domain"], list(items["attributes"].values())
         rows = zip(*columns, strict=True) if columns else [()] * len(items["item_ids"])
@@ -131,17 +155,17 @@ def read_shown(folder: Path) -> Shown:
         )
 
 
+def _newer(folder: Path, later: Path | None) -> Path:
+    there = later is not None and (later / CATALOGUE).exists()
+    return (later if there else folder) / CATALOGUE
+
+
 def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
     return Dataset(
         name=facts["name"],
         domain=_domain(_tuples(facts["domain"])),
         interactions=Interactions(*(events[name] for name in _EVENTS), user_ids=np.array(facts["user_ids"], dtype=str)),
-        catalogue=Catalogue(
-            **{name: np.array(items[name], dtype=str) for name in ("item_ids", "titles", "texts")},
-            attributes=_tuples(items["attributes"]),
-            price=events["price"],
-            available=events["available"],
-        ),
+        catalogue=_catalogue(items, events),
         split=Split(
             train=split["train"],
             validation=_queries(split, "validation"),
@@ -151,6 +175,15 @@ def _compose(facts: dict, items: dict, events: dict, split: dict) -> Dataset:
             cold=_cold(split),
         ),
         protocol=facts["protocol"],
+    )
+
+
+def _catalogue(items: dict, numbers: dict) -> Catalogue:
+    return Catalogue(
+        **{name: np.array(items[name], dtype=str) for name in ("item_ids", "titles", "texts")},
+        attributes=_tuples(items["attributes"]),
+        price=numbers["price"],
+        available=numbers["available"],
     )
 
 

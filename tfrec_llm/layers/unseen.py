@@ -5,6 +5,8 @@ attribute-to-feature mappings for cold-start recommendations"). It is fitted aft
 items that were seen; the penalty is the one whose leave-one-out error is least. Behaviour and towers use it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -34,18 +36,22 @@ def foresee(values: np.ndarray, content: np.ndarray, counts: np.ndarray) -> np.n
       [N+2, q] the same values for items that were seen; for the others what their content foretells, which is near the
       mean of the seen ones where content says little.
     """
-    seen = seen_items(counts)
-    unseen = ~seen
+    unseen = ~seen_items(counts)
     unseen[:FIRST_ITEM] = False
     if not unseen.any():
         return values
-    rows = np.flatnonzero(seen)
+    found = values.copy()
+    found[unseen] = foreteller(values, content, counts)(content[unseen])
+    return found
+
+
+def foreteller(values: np.ndarray, content: np.ndarray, counts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What `foresee` goes by, arguments as there: content [M, F] of any items -> the values [M, q] that it tells."""
+    rows = np.flatnonzero(seen_items(counts))
     rows = rows[np.argsort(-counts[rows], kind="stable")[:MOST]]
     weight = counts[rows] / (counts[rows] + TRUST) if counts[rows].any() else np.ones(len(rows))
     slope, from_point, to_point = _ridge(content[rows].astype(np.float64), values[rows].astype(np.float64), weight)
-    found = values.copy()
-    found[unseen] = (content[unseen] - from_point) @ slope + to_point
-    return found
+    return lambda others: (others - from_point) @ slope + to_point
 
 
 def start_at_zero(ids: tf.Variable, counts: np.ndarray) -> None:
@@ -72,6 +78,22 @@ def fill_in(ids: tf.Variable, popularity: tf.Variable, content: np.ndarray, coun
     found = foresee(np.column_stack([ids.numpy(), popularity.numpy()]), content, counts)
     ids.assign(found[:, :-1])
     popularity.assign(found[:, -1])
+
+
+def later_rows(
+    ids: np.ndarray, popularity: np.ndarray, content: np.ndarray, counts: np.ndarray, later: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Id vectors [M, dim] and popularities [M] of items that came after the training.
+
+    Args:
+      ids: [N+2, dim] trained.
+      popularity: [N+2] trained.
+      content: [N+2, F] of the trained items.
+      counts: [N+2] training events.
+      later: [M, F] content of the items that came later.
+    """
+    found = foreteller(np.column_stack([ids, popularity]), content, counts)(later).astype(np.float32)
+    return found[:, :-1], found[:, -1]
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

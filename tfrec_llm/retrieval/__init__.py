@@ -4,7 +4,8 @@ from tfrec_llm.retrieval.blend import BlendBatch, fit_blend
 from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.index import INDEXES, build_index, recall_of_exact
 from tfrec_llm.retrieval.item_item import load_neighbours, train_item_item
-from tfrec_llm.retrieval.train import MODELS, judge, load, train
+from tfrec_llm.retrieval.later import load_with, source_rows
+from tfrec_llm.retrieval.train import MODELS, judge, later_rows, load, train
 
 __all__ = [
     "INDEXES",
@@ -14,9 +15,12 @@ __all__ = [
     "build_index",
     "fit_blend",
     "judge",
+    "later_rows",
     "load",
     "load_neighbours",
+    "load_with",
     "recall_of_exact",
+    "source_rows",
     "train",
     "train_item_item",
 ]

@@ -3,7 +3,7 @@
 Everything is counted on training events and the catalogue only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -104,26 +104,47 @@ def principal_components(tables: Mapping[str, np.ndarray], dim: int) -> np.ndarr
     Returns:
       [N+2, dim] float64 of unit variance over the items, each with its largest loading positive.
     """
-    parts = [np.asarray(table, np.float64)[FIRST_ITEM:] for table in tables.values()]
-    parts = [(p - p.mean(axis=0)) / max(float(p.std(axis=0).sum()), 1e-12) for p in parts if len(p)]
-    if not parts:
+    if not any(len(table) > FIRST_ITEM for table in tables.values()):
         return np.zeros([len(next(iter(tables.values()))) if tables else FIRST_ITEM, dim])
-    joined = np.concatenate(parts, axis=1)  # [N, Q]
+    items = {name: np.asarray(table)[FIRST_ITEM:] for name, table in tables.items()}
+    return np.pad(main_axes(items, dim)(items), [(FIRST_ITEM, 0), (0, 0)])
+
+
+def main_axes(tables: Mapping[str, np.ndarray], dim: int) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """What `principal_components` goes by: tables [M, *] of any items, by the same names -> their components [M, dim].
+
+    Args:
+      tables: source -> [N, *] item vectors, without padding.
+      dim: components.
+    """
+    parts = {name: np.asarray(table, np.float64) for name, table in tables.items()}
+    scales = {n: (p.mean(axis=0), max(float(p.std(axis=0).sum()), 1e-12)) for n, p in parts.items()}
+
+    def join(others: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([(others[n] - mean) / spread for n, (mean, spread) in scales.items()], axis=1)  # [N, Q]
+
+    joined = join(parts)
     variances, directions = np.linalg.eigh(joined.T @ joined / len(joined))
     keep = np.argsort(-variances, kind="stable")[:dim]
     directions = directions[:, keep]  # [Q, dim]
     largest = directions[np.argmax(np.abs(directions), axis=0), np.arange(len(keep))]
     scale = np.where(variances[keep] > 1e-12, 1 / np.sqrt(np.maximum(variances[keep], 1e-12)), 0.0)
-    found = joined @ (directions * np.where(largest < 0, -1.0, 1.0) * scale)  # [N, <= dim]
-    return np.pad(found, [(FIRST_ITEM, 0), (0, dim - found.shape[1])])
+    turned = np.pad(directions * np.where(largest < 0, -1.0, 1.0) * scale, [(0, 0), (0, dim - len(keep))])
+    return lambda others: join(others) @ turned
 
 
 def _standardised(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Mean 0 and variance 1 over the known ones, 0 elsewhere."""
+    mean, spread = scale_of(values, known)
+    return np.where(known, (values - mean) / spread, 0.0)
+
+
+def scale_of(values: np.ndarray, known: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the known ones; a deviation of nothing counts as one."""
     if not known.any():
-        return np.zeros_like(values)
-    spread = values[known].std()
-    return np.where(known, (values - values[known].mean()) / (spread if spread > 1e-9 else 1.0), 0.0)
+        return 0.0, 1.0
+    spread = float(values[known].std())
+    return float(values[known].mean()), spread if spread > 1e-9 else 1.0
 
 
 def _only_items(values: np.ndarray) -> np.ndarray:

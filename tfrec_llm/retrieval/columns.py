@@ -32,9 +32,16 @@ class Columns(tf.Module):
 
     def take(self, tables: Mapping[str, np.ndarray], popularity: np.ndarray) -> None:
         """Takes over the tables [N+2, *] of all sources and the popularity [N+2]; rows of no item become zero."""
-        self.silent.assign(_items(np.column_stack([*(tables[name] for name in self._silent), popularity])))
-        if self.spoken is not None:
-            self.spoken.assign(_items(np.column_stack([tables[name] for name in self._spoken])))
+        for name, table in self.laid_out(tables, popularity).items():
+            table[:FIRST_ITEM] = 0
+            getattr(self, name).assign(table)
+
+    def laid_out(self, tables: Mapping[str, np.ndarray], popularity: np.ndarray) -> dict[str, np.ndarray]:
+        """Tables [R, *] of all sources and popularity [R], by the names of the variables that hold such rows."""
+        found = {"silent": [*(tables[name] for name in self._silent), popularity]}
+        if self._spoken:
+            found["spoken"] = [tables[name] for name in self._spoken]
+        return {name: np.column_stack(parts).astype(np.float32) for name, parts in found.items()}
 
     def scores(self, asked: Mapping[str, Tensor], popularity: Tensor, heard: Tensor | None) -> Tensor:
         """What all items score.
@@ -115,18 +122,20 @@ def heard(queries: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor | None:
     return tf.reduce_any(tf.stack(present)) if present else None
 
 
-def meant(text: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def meant(text: np.ndarray, axes: np.ndarray, centre: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Text vectors as the index takes them, and what they were centred by.
 
     Args:
       text: [N+2, D]; items without a text are zero, and stay so.
       axes: [2, D] orthonormal or zero rows, directions that tell a language and not a meaning: they are taken out.
+      centre: [D] of other texts; None = their own mean.
 
     Returns:
       [N+2, D] of unit length, and the centre [D].
     """
     told = np.any(text != 0, axis=1)
-    centre = text[told].mean(axis=0) if told.any() else np.zeros(text.shape[1])
+    if centre is None:
+        centre = text[told].mean(axis=0) if told.any() else np.zeros(text.shape[1])
     rest = text - centre
     rest = rest - rest @ axes.T @ axes
     unit = rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-9)
@@ -143,9 +152,3 @@ def rows_of(table: tf.Variable, item_ids: Tensor) -> Tensor:
 
 def _zeros(num_rows: int, columns: int, name: str) -> tf.Variable:
     return tf.Variable(tf.zeros([num_rows, columns]), trainable=False, name=name)
-
-
-def _items(table: np.ndarray) -> np.ndarray:
-    table = np.array(table, np.float32)
-    table[:FIRST_ITEM] = 0
-    return table

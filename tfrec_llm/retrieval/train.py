@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tfrec_llm.training import (
     Stage,
     choose_compute,
     commonest,
+    files,
     find_origin,
     fit,
     load_weights,
@@ -123,8 +125,21 @@ def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[st
     return {f"retrieval.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
 
 
-def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Path) -> TwoTowers:
+def load(
+    config: Config,
+    dataset: Dataset,
+    items: ItemVectors | None,
+    folder: Path,
+    later: Mapping[str, np.ndarray] | None = None,
+) -> TwoTowers:
     """The towers that `train` left in a folder, frozen for serving.
+
+    Args:
+      config: as they were trained with.
+      dataset: as they were trained on, or with the items of `later` behind its own.
+      items: text vectors of the items.
+      folder: the stage's.
+      later: `later_rows` of items that came after the training.
 
     Raises:
       ValueError: the weights are missing or do not fit config and dataset.
@@ -132,9 +147,27 @@ def load(config: Config, dataset: Dataset, items: ItemVectors | None, folder: Pa
     own, builder = choose(MODELS, config.retrieval.model, "retrieval.model")
     model = builder(own, dataset, items, config.retrieval.batch_size)
     model(_empty_history())
-    load_weights(model, Path(folder) / WEIGHTS)
+    load_weights(model, Path(folder) / WEIGHTS, later)
     model.freeze()
     return model
+
+
+def later_rows(
+    folder: Path, content: np.ndarray, counts: np.ndarray, later: np.ndarray, text: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Weights of items that came after the training, by the names of `load`.
+
+    Args:
+      folder: that of the towers.
+      content: [N+2, F] of the trained items, see `data.content`.
+      counts: [N+2] training events.
+      later: [M, F] content of the others.
+      text: [M, D] their text vectors.
+    """
+    trained = files.read_npz(folder / WEIGHTS)
+    ids, popularity = unseen.later_rows(trained["items/ids"], trained["popularity"], content, counts, later)
+    never = np.full(len(ids), trained["_sampled"].min(), np.float32)  # training alone looks at it
+    return {"items/ids": ids, "popularity": popularity, "items/text": text, "_sampled": never}
 
 
 def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int) -> dict[str, float]:

@@ -14,6 +14,8 @@ _PLACES = {
     "SignalPath": "signals",
     "Signals": "signals",
     "export": "saved_model",
+    "export_run": "exporting",
+    "is_exported": "exporting",
     "export_policy": "saved_model",
     "golden_rows": "golden",
     "load_recommender": "compose",
@@ -22,6 +24,7 @@ _PLACES = {
     "load_unblended": "compose",
     "typical_rows": "reference",
     "newest_version": "versions",
+    "one_writer": "versions",
     "served_version": "versions",
 }
 

@@ -3,6 +3,7 @@
 A run that uses none of them has no such stage.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,14 @@ import numpy as np
 from tfrec_llm import data
 from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.data import known
-from tfrec_llm.data.content import content_features
+from tfrec_llm.data.content import ContentColumns
 from tfrec_llm.fusion.images import check_network, encode_images
-from tfrec_llm.serving.known import ItemModality, UserAttributes, reduced
+from tfrec_llm.serving.known import ItemModality, Reduction, UserAttributes, reduced
 from tfrec_llm.training import Stage, files
-from tfrec_llm.types import Catalogue, Dataset, Domain, ItemVectors
+from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain, ItemVectors
 
 STAGE, ITEMS, USERS = "fusion/known", "items.npz", "users.json"
+Arrays = Mapping[str, np.ndarray]
 ITEM_MODALITIES = ("image", "audio", "attributes")  # fields of ItemVectors and, after text, columns of `present`
 
 
@@ -62,13 +64,7 @@ def check_known(config: Config, domain: Domain) -> None:
 
 def make_known(config: Config, dataset: Dataset, stage: Stage) -> None:
     """Reads and encodes what the config names, into the stage's folder."""
-    own, catalogue = config.modalities, dataset.catalogue
-    found = known.item_columns(config.data, own.columns, catalogue)
-    if own.network:
-        paths = known.image_files(config.data, catalogue)
-        found["image"] = encode_images(paths, own, data.cache_dir() / "images")
-    if own.item_attributes:
-        found["attributes"] = _attributes(catalogue)
+    own, found = config.modalities, _item_vectors(config, dataset.catalogue, dataset.catalogue)
     arrays = {f"{name}.{part}": pair[place] for name, pair in found.items() for place, part in enumerate(_PARTS)}
     files.write_npz(stage.folder / ITEMS, arrays)
     if dataset.domain.use_attributes:
@@ -80,9 +76,46 @@ def make_known(config: Config, dataset: Dataset, stage: Stage) -> None:
 _PARTS = ("values", "present")
 
 
-def _attributes(catalogue: Catalogue) -> tuple[np.ndarray, np.ndarray]:
-    values = content_features(catalogue, None)
-    return values, (values != 0).any(axis=1)
+def _item_vectors(config: Config, catalogue: Catalogue, trained: Catalogue) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Modality -> values [N+2, *] and present [N+2] of items; attributes in the columns of the trained."""
+    own = config.modalities
+    found = known.item_columns(config.data, own.columns, catalogue)
+    if own.network:
+        paths = known.image_files(config.data, catalogue)
+        found["image"] = encode_images(paths, own, data.cache_dir() / "images")
+    if own.item_attributes:
+        values = ContentColumns.of(trained, None).features(catalogue, None)
+        found["attributes"] = values, (values != 0).any(axis=1)
+    return found
+
+
+def later_rows(config: Config, dataset: Dataset, items: ItemVectors, run: Path, later: Catalogue) -> Arrays:
+    """What the signal path holds of items that came after the training: `<modality>.table` and `<modality>.present`.
+
+    Args:
+      config: as it was trained with.
+      dataset: as it was trained on.
+      items: of the text stage.
+      run: the run folder.
+      later: rows 0 and 1, and the M items.
+
+    Raises:
+      ValueError: vectors of another length than those of the trained items.
+    """
+    if not is_used(config, dataset.domain):
+        return {}
+    vectors, found = add_vectors(items, run / STAGE), {}
+    for name, (values, present) in _item_vectors(config, later, dataset.catalogue).items():
+        trained, there = getattr(vectors, name), vectors.present[:, 1 + ITEM_MODALITIES.index(name)]
+        if present.any() and values.shape[1] != trained.shape[1]:
+            raise ValueError(
+                f"{config.data.items}: {name}: expected vectors of {trained.shape[1]} numbers, as the trained items "
+                f"have, got {values.shape[1]}; make them alike, or train again."
+            )
+        values = values if present.any() else np.zeros((len(values), trained.shape[1]))
+        table = Reduction.of(trained, there, config.modalities.dim)(values, present)
+        found |= {f"{name}.table": table[FIRST_ITEM:], f"{name}.present": present[FIRST_ITEM:]}
+    return found
 
 
 def add_vectors(items: ItemVectors, folder: Path) -> ItemVectors:
@@ -96,7 +129,7 @@ def add_vectors(items: ItemVectors, folder: Path) -> ItemVectors:
     return items._replace(**found, present=present)
 
 
-def load_known(config: Config, domain: Domain, items: ItemVectors, run: Path) -> Known:
+def load_known(config: Config, domain: Domain, items: ItemVectors, run: Path, later: Arrays | None = None) -> Known:
     """What `make_known` left, as parts of the signal path; nothing where the config uses nothing of it.
 
     Args:
@@ -104,6 +137,7 @@ def load_known(config: Config, domain: Domain, items: ItemVectors, run: Path) ->
       domain: whether user attributes are on.
       items: of the text stage.
       run: the run folder.
+      later: `later_rows` of items that came after the training, which follow the others.
 
     Raises:
       ValueError: the stage is missing or damaged.
@@ -111,15 +145,17 @@ def load_known(config: Config, domain: Domain, items: ItemVectors, run: Path) ->
     if not is_used(config, domain):
         return Known()
     vectors = add_vectors(items, run / STAGE)
-    parts = [
-        ItemModality(
-            reduced(getattr(vectors, name), vectors.present[:, place], config.modalities.dim),
-            vectors.present[:, place],
-            name,
-        )
-        for place, name in enumerate(ITEM_MODALITIES, start=1)
-        if getattr(vectors, name) is not None
-    ]
+    parts = []
+    for place, name in enumerate(ITEM_MODALITIES, start=1):
+        values, present = getattr(vectors, name), vectors.present[:, place]
+        if values is None:
+            continue
+        table = reduced(values, present, config.modalities.dim)
+        if later:
+            table, present = (
+                np.concatenate([own, later[f"{name}.{part}"]]) for own, part in ((table, "table"), (present, "present"))
+            )
+        parts.append(ItemModality(table, present, name))
     if not domain.use_attributes:
         return Known(tuple(parts))
     told = files.read_json(run / STAGE / USERS)

@@ -5,6 +5,7 @@ that mean are becomes a feature of the candidate. User attributes, where the dom
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,42 @@ from tfrec_llm.serving.vocabulary import SmallVocabulary
 from tfrec_llm.types import FIRST_ITEM, History, Tensor
 
 COMPONENTS = 4  # leading numbers of an item's vector that are features of a candidate
+
+
+class Reduction(NamedTuple):
+    """The directions in which the vectors of some items differ most, for them and for others that come later."""
+
+    centre: np.ndarray  # [D]
+    directions: np.ndarray  # [D, dim], zero columns beyond what the vectors have
+    length: float  # that becomes one
+
+    @classmethod
+    def of(cls, values: np.ndarray, present: np.ndarray, dim: int) -> "Reduction":
+        """Those of a catalogue.
+
+        Args:
+          values: [N+2, D].
+          present: [N+2] bool.
+          dim: directions.
+        """
+        there = np.asarray(present, bool).copy()
+        there[:FIRST_ITEM] = False
+        directions = np.zeros((np.shape(values)[1], dim))
+        if not there.any():
+            return cls(np.zeros(len(directions)), directions, 1.0)
+        known = np.asarray(values, np.float64)[there]
+        centre = known.mean(axis=0)
+        _, _, found = np.linalg.svd(known - centre, full_matrices=False)
+        signs = np.sign(found[np.arange(len(found)), np.abs(found).argmax(axis=1)])
+        found = (found * signs[:, None])[:dim].T
+        directions[:, : found.shape[1]] = found
+        length = float(np.sqrt((((known - centre) @ found) ** 2).sum(axis=1).mean()))
+        return cls(centre, directions, max(length, 1e-9))
+
+    def __call__(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """[M, D] and [M] bool -> [M, dim] float32; zero where absent."""
+        found = (np.asarray(values, np.float64) - self.centre) @ self.directions / self.length
+        return np.where(np.asarray(present, bool)[:, None], found, 0.0).astype(np.float32)
 
 
 def reduced(values: np.ndarray, present: np.ndarray, dim: int) -> np.ndarray:
@@ -26,18 +63,8 @@ def reduced(values: np.ndarray, present: np.ndarray, dim: int) -> np.ndarray:
     Returns:
       [N+2, dim] float32, centred over the present items and of mean square length one; zero where absent.
     """
-    there = np.asarray(present, bool).copy()
-    there[:FIRST_ITEM] = False
-    table = np.zeros((len(values), dim), np.float32)
-    if not there.any():
-        return table
-    centred = np.asarray(values, np.float64)[there]
-    centred -= centred.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    signs = np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])
-    found = centred @ (directions * signs[:, None])[:dim].T
-    table[there, : found.shape[1]] = found / max(float(np.sqrt((found**2).sum(axis=1).mean())), 1e-9)
-    return table
+    there = np.asarray(present, bool) & (np.arange(len(values)) >= FIRST_ITEM)
+    return Reduction.of(values, there, dim)(values, there)
 
 
 class ItemModality(tf.Module):

@@ -10,14 +10,15 @@ NAME = "manifest.json"
 POLICY_FILES = ("variables/variables.data-00001-of-00002", "variables/variables.index")  # that learning changes
 
 
-def write_manifest(folder: Path, version: int, source: Path | None = None, fusion: str = "") -> None:
-    """Writes `manifest.json`: the version, the fusion that its contexts come from, and the sha256 of every file.
+def write_manifest(folder: Path, version: int, source: Path | None = None, fusion: str = "", items: str = "") -> None:
+    """Writes `manifest.json`: the version, what its contexts and its items come from, and the sha256 of every file.
 
     Args:
       folder: a version's folder, finished but for this.
       version: its number.
-      source: a version that it shares files with (hard links); their hashes are taken from there, and the fusion.
+      source: a version that it shares files with (hard links); their hashes are taken from there, fusion and items too.
       fusion: fingerprint of the fusion, for whoever learns from contexts.
+      items: fingerprint of the items that were added after the training, "" = none.
     """
     known = read_manifest(source) if source else {}
     files = {}
@@ -25,8 +26,8 @@ def write_manifest(folder: Path, version: int, source: Path | None = None, fusio
         name = str(path.relative_to(folder))
         shared = source is not None and name in known and _same(path, source / name)
         files[name] = known[name] if shared else _sha256(path)
-    made_from = fusion_of(source) if source else fusion
-    text = json.dumps({"version": version, "fusion": made_from, "files": files}, indent=1, sort_keys=True)
+    made_from = {"fusion": fusion, "items": items} if source is None else _made_from(source)
+    text = json.dumps({"version": version, **made_from, "files": files}, indent=1, sort_keys=True)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
@@ -50,10 +51,20 @@ def read_manifest(folder: Path) -> dict[str, str]:
 
 def fusion_of(folder: Path) -> str:
     """Fingerprint of the fusion that a version's contexts come from; "" where its manifest does not say."""
+    return _made_from(folder)["fusion"]
+
+
+def items_of(folder: Path) -> str:
+    """Fingerprint of the items that were added to a version after the training; "" = none."""
+    return _made_from(folder)["items"]
+
+
+def _made_from(folder: Path) -> dict[str, str]:
     try:
-        return str(json.loads((folder / NAME).read_text("utf-8")).get("fusion", ""))
+        told = json.loads((folder / NAME).read_text("utf-8"))
+        return {name: str(told.get(name, "")) for name in ("fusion", "items")}
     except (OSError, ValueError, AttributeError):
-        return ""
+        return {"fusion": "", "items": ""}
 
 
 def check_manifest(folder: Path, trusted: Path | None = None) -> None:

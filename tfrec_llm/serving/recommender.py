@@ -15,7 +15,7 @@ from tfrec_llm.ranking.agents.registry import scores_and_rule
 from tfrec_llm.ranking.exploration import fill_slate, uniforms
 from tfrec_llm.serving.reasons import Views, drops, drops_by_copies, strongest
 from tfrec_llm.serving.signals import Read, SignalPath, Signals
-from tfrec_llm.serving.vocabulary import ItemVocabulary, SmallVocabulary
+from tfrec_llm.serving.vocabulary import VOCABULARY, ItemVocabulary, SmallVocabulary
 from tfrec_llm.text.slots import split_bounds
 from tfrec_llm.types import Catalogue, Domain, History, Slate, Tensor
 
@@ -70,7 +70,7 @@ class Recommender(tf.Module):
     ):
         super().__init__(name="recommender")
         self.path, self.fusion, self.agent = path, fusion, agent
-        self.items = ItemVocabulary(catalogue.item_ids, scratch / "items.txt")
+        self.items = ItemVocabulary(catalogue.item_ids, scratch / VOCABULARY)
         self.events = SmallVocabulary(domain.events)
         self.settings = settings
         self.version = tf.Variable(0, trainable=False, dtype=tf.int64, name="version")  # what `model_version` says

@@ -29,6 +29,7 @@ class Beside(NamedTuple):
     golden: Sequence[Row] = ()  # requests that every version must be able to answer, see `golden.golden_rows`
     typical: Sequence[Row] = ()  # requests whose answers are the reference of drift, see `reference.typical_rows`
     fusion: str = ""  # fingerprint of the fusion, see `manifest.fusion_of`
+    items: str = ""  # of the items that were added after the training, see `manifest.items_of`
 
 
 class _Lean(tf.Module):
@@ -80,7 +81,7 @@ def export(recommender: Recommender, folder: Path, settings: Export, beside: Bes
         if beside.typical:
             write_reference(partial, _ask(functions["serving_default"], beside.typical))
         write_warm_up(partial, functions, recommender.items.some(3), settings)
-        write_manifest(partial, version, fusion=beside.fusion)
+        write_manifest(partial, version, fusion=beside.fusion, items=beside.items)
         os.replace(partial, folder / str(version))
         write_batching(folder)
     finally:

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+ADDED = "added"  # stage of a run: items that came after the training, see `serving.added`
 LABELS, SERVING = "labels.json", "models.config"
 BASE_PATH = "/models/recommender"  # where deploy/ mounts the export folder
+_PATIENCE = 600.0  # seconds
 _REMEMBERED = 20  # versions that a rollback can go back to
 
 
@@ -29,6 +31,31 @@ class Labels:
     before: tuple[int, ...] = ()  # versions that were stable, the latest last
     since: float = 0.0  # seconds, when `stable` was taken
     refused: Mapping[str, str] = field(default_factory=dict)  # version -> why it is never served again
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """One process at a time reads what is served, makes the next version of it and labels that: the others wait.
+
+    Args:
+      folder: the export folder.
+
+    Raises:
+      ValueError: another process has been at it for ten minutes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".versions.lock", timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"{folder}: expected to write the next version, got another process that has been writing one for "
+            f"{_PATIENCE:.0f} s; wait for it, or end it."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def newest_version(folder: Path) -> int:

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tfrec_llm.types import FIRST_ITEM, PADDING, UNKNOWN
 
+VOCABULARY = "items.txt"  # under `assets/` of an export: one id a line
+
 
 class ItemVocabulary(tf.Module):
     """Item id strings <-> item indices, as a table under `assets/` and one string variable.

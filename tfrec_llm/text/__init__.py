@@ -5,6 +5,7 @@ from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.encoders.registry import ENCODERS
 from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.items import item_vectors
+from tfrec_llm.text.later import with_later
 from tfrec_llm.text.model import TextModel, load, load_item_vectors, load_language_axes
 from tfrec_llm.text.train import train
 
@@ -19,4 +20,5 @@ __all__ = [
     "load_item_vectors",
     "load_language_axes",
     "train",
+    "with_later",
 ]

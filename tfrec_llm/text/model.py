@@ -57,6 +57,10 @@ class TextModel(tf.Module):
         """Vectors of the items, numpy."""
         return self._items
 
+    def take_items(self, items: ItemVectors, attributes: ItemAttributes | None) -> None:
+        """Answers over other items from now on, as where some came after the training."""
+        self._items, self._attributes = items, attributes
+
     @property
     def dim(self) -> int:
         """D, the length of an embedding."""

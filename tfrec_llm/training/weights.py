@@ -61,17 +61,21 @@ def save_weights(module: tf.Module, path: str | Path) -> None:
     files.write_npz(path, {name: _saved(variable) for name, variable in variables.items()})
 
 
-def load_weights(module: tf.Module, path: str | Path) -> None:
+def load_weights(module: tf.Module, path: str | Path, more: Mapping[str, np.ndarray] | None = None) -> None:
     """Reads every variable of a module, strictly: nothing is changed unless everything fits.
 
     Args:
-      module: built as when its weights were saved.
+      module: built as when its weights were saved, but for the rows of `more`.
       path: the .npz file.
+      more: variable -> rows that go behind those of the file, as for items that came after the training.
 
     Raises:
       ValueError: a variable is missing, left over or of another shape; all of them are listed.
     """
     arrays, variables = files.read_npz(path), named_variables(module)
+    for name, rows in (more or {}).items():
+        if name in arrays and arrays[name].shape[1:] == np.shape(rows)[1:]:
+            arrays[name] = np.concatenate([arrays[name], rows])
     wrong = [f"missing {name}" for name in sorted(variables.keys() - arrays.keys())]
     wrong += [f"left over {name}" for name in sorted(arrays.keys() - variables.keys())]
     for name in sorted(arrays.keys() & variables.keys()):

@@ -1,6 +1,7 @@
 """The application server: routes, and the parts that live as long as it does. Imports no TensorFlow."""
 
 import asyncio
+import functools
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -11,13 +12,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from tfrec_llm.config import Serving
+from tfrec_llm.data.storage import CATALOGUE
 from tfrec_llm.serving.server import feedback, health, predict, recommend
-from tfrec_llm.serving.server.following import follow
+from tfrec_llm.serving.server.following import follow, follow_file
 from tfrec_llm.serving.server.gate import Gate
 from tfrec_llm.serving.server.model import Model
 from tfrec_llm.serving.server.page import routes as page
-from tfrec_llm.serving.server.parts import Parts, compose
+from tfrec_llm.serving.server.parts import Parts, compose, look_again
 from tfrec_llm.serving.server.refusals import add_handlers
+from tfrec_llm.serving.versions import ADDED
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +64,20 @@ async def serve(run: Path, settings: Serving) -> None:
     """
     parts = compose(run, settings)
     config = uvicorn.Config(make_app(parts), access_log=False, log_level="warning", lifespan="on")
-    listening, following = _bind(settings.host, settings.port), None
+    listening, following = _bind(settings.host, settings.port), []
     try:
         await parts.model.start()
+        names = functools.partial(look_again, parts, run)
+        following.append(follow_file(run / ADDED / CATALOGUE, settings.follow_seconds, names))
         if isinstance(parts.model, Model):  # a TensorFlow Serving follows the labels itself
-            looking = follow(parts.model, run / "export", settings.follow_seconds, parts.measures)
-            following = asyncio.create_task(looking)
+            following.append(follow(parts.model, run / "export", settings.follow_seconds, parts.measures))
+        following = [asyncio.create_task(looking) for looking in following]
         log.info("serving on http://%s:%d (documentation at /docs)", *listening.getsockname()[:2])
         await uvicorn.Server(config).serve(sockets=[listening])
     finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
         await parts.model.close()
         listening.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tfrec_llm.serving import versions
@@ -47,6 +48,36 @@ async def follow(model: Model, export: Path, every: float, measures: Measures) -
         if not alike:  # a policy that learns may drift from what was exported, and is told so
             measures.drift.refer_to(export / str(wanted))
         log.info("model version %d is served, taken over %s in %.2f s", wanted, way, time.perf_counter() - began)
+
+
+async def follow_file(path: Path, every: float, changed: Callable[[], None]) -> None:
+    """Calls `changed` in a thread whenever a file is another one than before, without end.
+
+    Args:
+      path: the file; it need not be there.
+      every: seconds between two looks.
+      changed: what it raises is logged.
+    """
+    before = await asyncio.to_thread(_mark, path)
+    while True:
+        await asyncio.sleep(every)
+        now = await asyncio.to_thread(_mark, path)
+        if now in (before, None):
+            continue
+        before = now
+        try:
+            await asyncio.to_thread(changed)
+        except (ValueError, OSError) as error:
+            log.error("%s", error)
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Tells a file from the one that was there before, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 async def _refuse(export: Path, version: int, reason: str, measures: Measures) -> None:

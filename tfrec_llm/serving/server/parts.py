@@ -13,7 +13,7 @@ from tfrec_llm.serving.server.page.facts import PageFacts, read_page_facts
 from tfrec_llm.serving.server.recorder import Recorder
 from tfrec_llm.serving.server.remote import RemoteModel
 from tfrec_llm.serving.server.secret import read_secret
-from tfrec_llm.serving.versions import served_version
+from tfrec_llm.serving.versions import ADDED, served_version
 
 REMOTE = "TF_SERVING_URL"  # host:port of a TensorFlow Serving's gRPC, asked instead of a worker of ours
 LOG = "TFREC_LLM_LOG"  # the event log's URL, which may hold a password
@@ -30,7 +30,7 @@ class Parts:
     measures: Measures
     secret: bytes
     events: tuple[str, ...]  # that feedback may report
-    titles: Mapping[str, str]  # item id -> title, "" where there is none
+    titles: dict[str, str]  # item id -> title, "" where there is none
     page: PageFacts = field(default_factory=PageFacts)
 
 
@@ -48,7 +48,7 @@ def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.en
     settings = _completed(settings, environment)
     measures = Measures()
     model = _model(run, settings, environment.get(REMOTE, ""), measures)
-    events, titles = data.read_names(run / "data")
+    events, titles = data.read_names(run / "data", run / ADDED)
     return Parts(
         settings,
         model,
@@ -59,6 +59,20 @@ def compose(run: Path, settings: Serving, environment: Mapping[str, str] = os.en
         titles,
         read_page_facts(run),
     )
+
+
+def look_again(parts: Parts, run: Path) -> None:
+    """Takes over what items are called by now, where some came with the version that is served.
+
+    Args:
+      parts: of the server.
+      run: the run folder.
+
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
+    parts.titles.update(data.read_names(run / "data", run / ADDED)[1])
+    parts.page.item_attributes.update(read_page_facts(run).item_attributes)
 
 
 def log_url(run: Path, settings: Serving, environment: Mapping[str, str] = os.environ) -> str:

@@ -25,6 +25,11 @@ class Learnt:
     left_out: int = 0  # decisions of another fusion version
 
     @property
+    def only_items(self) -> bool:
+        """Whether nothing was learnt: the policy of the source goes on in a version with other items."""
+        return bool(self.version) and not self.decisions
+
+    @property
     def cut(self) -> Cut:
         """How far the log has been learnt from."""
         return Cut(self.event, self.time)

@@ -53,8 +53,12 @@ class Updates:
         Returns:
           What was learnt; None where there are too few events, or too few settled decisions.
         """
-        self._finish()
-        self._watch()
+        with versions.one_writer(self.folder):
+            self._finish()
+            self._watch()
+            return self._learn_next()
+
+    def _learn_next(self) -> Learnt | None:
         done = read_history(self.folder)
         cut = next_cut(self.log, done[-1].cut if done else Cut(), self.config.learn)
         if cut is None:
@@ -170,6 +174,9 @@ def replay(config: Config, run: Path) -> float:
         before = policies.get(learnt.source)
         if before is None:  # another export came between
             before = bundle.read_policy(updates.folder / str(learnt.source))
+        if learnt.only_items:
+            policies[learnt.version] = before
+            continue
         after, verdict, _ = updates.learn(before, learnt.cut, number)
         if verdict.ships != bool(learnt.version):
             raise ValueError(

@@ -82,7 +82,8 @@ class SlotModel(tf.Module):
         for place, head in enumerate(self.heads.values()):
             training.save_weights(head, folder / f"values_{place}.npz")
         training.save_weights(self.tagger, folder / "tagger.npz")
-        files.write_json(folder / "slots.json", {"kinds": list(self.kinds), "values": self.values})
+        hidden = {name: head.hidden[0].shape[1] if head.hidden else 0 for name, head in self.heads.items()}
+        files.write_json(folder / "slots.json", {"kinds": list(self.kinds), "values": self.values, "hidden": hidden})
 
     @classmethod
     def load(cls, folder: Path, dim: int, hidden: int, pieces: Sequence[str]) -> "SlotModel":
@@ -94,7 +95,8 @@ class SlotModel(tf.Module):
         about = files.read_json(folder / "slots.json")
         tagger = Head(dim, 1 + 2 * len(about["kinds"]), hidden)
         training.load_weights(tagger, folder / "tagger.npz")
-        heads = {name: Head(dim, 1 + len(values), hidden) for name, values in about["values"].items()}
+        own = about.get("hidden", {})  # heads of few rows have no hidden layer
+        heads = {name: Head(dim, 1 + len(values), own.get(name, hidden)) for name, values in about["values"].items()}
         for place, head in enumerate(heads.values()):
             training.load_weights(head, folder / f"values_{place}.npz")
         return cls(about["kinds"], tagger, heads, about["values"], pieces)

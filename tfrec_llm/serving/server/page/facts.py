@@ -9,6 +9,7 @@ from tfrec_llm import config as configs
 from tfrec_llm import data
 from tfrec_llm.config import ConfigError
 from tfrec_llm.data.texts import language_of
+from tfrec_llm.serving.versions import ADDED
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class PageFacts:
     domain: str = ""
     rewards: Mapping[str, float] = field(default_factory=dict)  # event type -> reward in [0, 1]
     user_attributes: tuple[str, ...] = ()  # of a user, in the order of the signature; none where they are off
-    item_attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # item id -> its values
+    item_attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # item id -> its values
     language: str = "en"  # of most titles
     exploration_floor: float | None = None  # None where the run's config is gone
 
@@ -34,7 +35,7 @@ def read_page_facts(run: Path) -> PageFacts:
     Raises:
       ValueError: data that `prepare` did not write.
     """
-    told = data.read_shown(run / "data")
+    told = data.read_shown(run / "data", run / ADDED)
     languages = [language_of(title) for title in told.titles if title]
     return PageFacts(
         told.domain,
