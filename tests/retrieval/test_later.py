@@ -41,14 +41,17 @@ def test_copies_of_trained_items_get_their_columns(dataset, tables):
     copied = [3, 2, 5]
     larger = {name: np.concatenate([table, table[copied]]) for name, table in tables.items()}
     rows = source_rows(source, larger, dataset, part(dataset.catalogue, copied))
-    np.testing.assert_allclose(rows["index"][:, :-1], source.index.numpy()[copied, :-1], atol=1e-6)
+    held = {name: table.numpy() for name, table in source.columns.tables()}
+    np.testing.assert_allclose(rows["columns/spoken"], held["text"][copied], atol=1e-6)
+    both = np.column_stack([held["behaviour"], held["towers"]])
+    np.testing.assert_allclose(rows["columns/silent"][:, :-1], both[copied], atol=1e-6)
     facts = source.facts.numpy()[copied]
     np.testing.assert_allclose(rows["facts"][:, 1], facts[:, 1], atol=1e-5)  # price
     np.testing.assert_allclose(rows["facts"][:, 2], 0)  # worth is unknown
     np.testing.assert_allclose(rows["facts"][:, 3:], facts[:, 3:], atol=1e-4)
-    popular = source.index.numpy()[FIRST_ITEM:, -1]
-    assert popular.min() <= rows["index"][:, -1].min()
-    assert rows["index"][:, -1].max() <= popular.max()
+    popular = held["popularity"][FIRST_ITEM:]
+    assert popular.min() <= rows["columns/silent"][:, -1].min()
+    assert rows["columns/silent"][:, -1].max() <= popular.max()
 
 
 def test_a_source_grows_and_scores_known_items_as_before(dataset, tables, as_history, tmp_path):
