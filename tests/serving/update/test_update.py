@@ -26,7 +26,7 @@ LIKED = 0.6  # chance that a shown item of the liked half is taken
 @pytest.fixture(scope="module")
 def config(smoke_run):
     found = configs.load(smoke_run / "config.toml")
-    learn = replace(found.learn, batch_events=400, window=10, least_decisions=32, watched=50)
+    learn = replace(found.learn, batch_events=400, window=10, least_decisions=32, watched=50, overlap=0.8)
     gate = replace(found.gate, min_effective_sample=15.0, margin=0.5, bootstrap=100)
     return replace(found, learn=learn, gate=gate)
 

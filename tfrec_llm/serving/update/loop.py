@@ -85,14 +85,25 @@ class Updates:
         agent = with_policy(self.config, self.run, before)
         wanted = (self.config.gate.share, self.fusion_version, agent.shape.num_candidates)
         batches = read_batches(self.log, cut, self.domain, self.config.learn, *wanted)
-        least = self.config.learn.least_decisions
-        if min(0 if part is None else len(part.allowed) for part in batches[:2]) < least:
-            reason = f"fewer than {least} settled decisions to learn from and to judge by"
-            return before, Verdict(False, "routine", (reason,), 0, 0.0), batches
-        share = learn(agent, batches.learnt, self.config, number, len(batches.judged.allowed))
+        learnt, judged = (0 if part is None else len(part.allowed) for part in batches[:2])
+        if reason := self._too_few(learnt, judged):
+            return before, Verdict(False, "routine", (reason,), judged, 0.0), batches
+        share = learn(agent, batches.learnt, self.config, number, judged)
         log.info("batch %d: %.3f of the way", number, share)
+        if not share:
+            reason = "no step that the log has evidence for; log more, or with more exploration"
+            return before, Verdict(False, "routine", (reason,), judged, 0.0), batches
         verdict = judge(with_policy(self.config, self.run, before), agent, batches.judged, self.config)
         return policy_of(agent), verdict, batches
+
+    def _too_few(self, learnt: int, judged: int) -> str:
+        """Why nothing can come of so many decisions, "" where something may."""
+        least, effective = self.config.learn.least_decisions, self.config.gate.min_effective_sample
+        if min(learnt, judged) < least:
+            return f"fewer than {least} settled decisions to learn from and to judge by"
+        if judged < effective:
+            return f"not enough evidence: expected {effective:g} effective decisions, got {judged} to judge by at all"
+        return ""
 
     def _finish(self) -> None:
         """Serves what the last batch became, also where a killed process had come no further than its export."""
