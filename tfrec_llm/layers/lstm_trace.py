@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfrec_llm.layers.lstm import LSTM, activate
-from tfrec_llm.layers.recurrence import product
+from tfrec_llm.layers.recurrence import array, loop, product
 
 
 class Trace(NamedTuple):
@@ -38,14 +38,8 @@ def trace(layer: LSTM, inputs: tf.Tensor) -> Trace:
         h, c = advance(by_time[t] + product(h, recurrent), c)
         return t + 1, h, c, passed.write(t, tf.concat([h, c], axis=1))
 
-    passed = tf.TensorArray(tf.float32, size=length, element_shape=(None, 2 * units))
-    passed = tf.while_loop(
-        lambda t, *_: t < length,
-        step,
-        (0, start[0], start[1], passed),
-        maximum_iterations=length,
-        parallel_iterations=1,
-    )[-1].stack()  # [T, B, 2H]
+    *_, passed = loop(step, (0, start[0], start[1], array(by_time, 2 * units)), length)
+    passed = passed.stack()  # [T, B, 2H]
     passed = tf.concat([tf.concat([start[0], start[1]], axis=1)[None], passed], axis=0)
     states, cells = tf.split(tf.transpose(passed, (1, 0, 2)), 2, axis=2)
     return Trace(inputs, gates, states, cells)
