@@ -145,7 +145,7 @@ def _learns(run: Path, setup: Mapping[str, Any]) -> dict[str, Any]:
         time.sleep(3)  # all of them are settled
         events = [
             {"event_id": f"learns-{n}", "decision_id": answer["decision_id"], "item_id": answer["items"][0]["id"],
-             "event": server.events[0]} for n, answer in enumerate(answers[:BATCH])
+             "event": server.events[-1]} for n, answer in enumerate(answers[:BATCH])
         ]  # fmt: skip
         before, began = health(server)["model_version"], time.perf_counter()
         post(server, "/feedback", events)

@@ -23,6 +23,7 @@ from tfrec_llm.types import Candidates, SlateFeedback
 
 _TINY = 1e-6
 _FAR, _BISECTIONS = 20.0, 40  # log-odds that a level may be moved by; halvings that find it
+_LEAST = 1e-2  # level at least: far below it, odds would be cut off
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class SessionValues(tf.Module):
         parts = shown(feedback)
         network, weight = self.rewards.network, parts.filled / tf.maximum(tf.reduce_sum(parts.filled), 1.0)
         logits = network.logits(parts.context, parts.features[:, None])[:, 0]
-        wanted = tf.clip_by_value(tf.reduce_sum(weight * parts.reward), _TINY, 1 - _TINY)
+        wanted = tf.clip_by_value(tf.reduce_sum(weight * parts.reward), _LEAST, 1 - _LEAST)
         low, high = tf.constant(-_FAR), tf.constant(_FAR)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
