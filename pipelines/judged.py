@@ -11,7 +11,7 @@ from pipelines import alone, cold, indexes, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
-from tfrec_llm.evaluation.gains import SYSTEM, WITHOUT_ATTRIBUTES
+from tfrec_llm.evaluation.gains import BLEND, SYSTEM, WITHOUT_ATTRIBUTES
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
@@ -136,7 +136,7 @@ def rankings(config: Config, dataset: Dataset, recommender: Recommender, queries
 
 
 def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> dict[str, np.ndarray]:
-    """The greedy system without utterances, with the users' own synthetic ones, and its two controls."""
+    """The greedy system in silence, beside the blend's order; with the users' own synthetic utterances; two controls."""
     count = len(queries.user)
     texts = data.synthesise(dataset, asked.first_relevant(queries, np.arange(count)), "test", config.seed)
     said = asked.encode_utterances(recommender.path.text, texts, config)
@@ -145,13 +145,13 @@ def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries
     unnamed = {}
     if recommender.path.users is not None:
         label = "without attributes"
-        unnamed[WITHOUT_ATTRIBUTES] = _slates(recommender, dataset, queries, silent, config, label, attributes=False)
-    return unnamed | {
-        "system": _slates(recommender, dataset, queries, silent, config, "system"),
-        "system_with_utterance": _slates(recommender, dataset, queries, said, config, "with utterance"),
-        "control.utterance_only": _slates(recommender, dataset, queries, said, config, "utterance only", history=False),
-        "control.utterance_random": _slates(recommender, dataset, queries, said[others], config, "random utterance"),
-    }
+        unnamed[WITHOUT_ATTRIBUTES], _ = _slates(recommender, dataset, queries, silent, config, label, attributes=False)
+    system, blend = _slates(recommender, dataset, queries, silent, config, SYSTEM)
+    heard, _ = _slates(recommender, dataset, queries, said, config, "with utterance")
+    strange, _ = _slates(recommender, dataset, queries, said, config, "utterance only", history=False)
+    swapped, _ = _slates(recommender, dataset, queries, said[others], config, "random utterance")
+    controls = {"control.utterance_only": strange, "control.utterance_random": swapped}
+    return unnamed | {SYSTEM: system, BLEND: blend, "system_with_utterance": heard} | controls
 
 
 def _slates(
@@ -163,11 +163,14 @@ def _slates(
     label: str,
     history: bool = True,
     attributes: bool = True,
-) -> np.ndarray:
-    """[R, recall_at] what the system shows, greedy; embeddings of zero length count as silence."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """[R, recall_at] each: what the system shows, greedy, and the blend's order of the candidates that it chose from.
+
+    Embeddings of zero length count as silence.
+    """
     slots = config.evaluate.recall_at
     answer = tf.function(recommender.answer, reduce_retracing=True)
-    top = np.zeros((len(queries.user), slots), np.int32)
+    top, blend = np.zeros((2, len(queries.user), slots), np.int32)
     for rows in asked.in_batches(len(queries.user), config.evaluate.batch_size, label):
         events, time = asked.history_tensors(dataset, queries, rows, config.export.max_history)
         # without history the user is a stranger, but what was seen stays excluded: the same question is asked
@@ -177,6 +180,8 @@ def _slates(
         spoken = tf.reduce_any(vectors != 0, axis=1)
         requests = tf.fill([len(rows)], "")
         people = asked.user_attributes(recommender.path, queries, rows) if attributes and history else None
-        slate = answer(shown, time, vectors, spoken, exclude, slots, requests, None, people).slate.item_ids.numpy()
-        top[rows, : slate.shape[1]] = slate
-    return top
+        said = answer(shown, time, vectors, spoken, exclude, slots, requests, None, people)
+        slate, candidates = said.slate.item_ids.numpy(), said.signals.candidates
+        ordered = tf.where(candidates.allowed, candidates.item_ids, 0)[:, :slots].numpy()
+        top[rows, : slate.shape[1]], blend[rows, : ordered.shape[1]] = slate, ordered
+    return top, blend

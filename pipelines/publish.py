@@ -21,7 +21,7 @@ SUITE = ROOT / "results" / "quick"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 SUITES_BEGIN, SUITES_END = "<!-- suites:begin -->\n", "<!-- suites:end -->"
-PARTS = ("system", "behaviour", "retrieval")
+PARTS = ("system", "blend", "behaviour", "retrieval")
 BASELINES = (
     "ease_recency", "ease", "item_knn", "matrix_factorisation", "text_knn_recency", "text_knn", "own_frequent",
     "popularity", "random",

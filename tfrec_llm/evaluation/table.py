@@ -8,7 +8,7 @@ from tfrec_llm.evaluation.gains import gain_key, verdict
 from tfrec_llm.evaluation.report import Entry, Report
 
 ORDER = (
-    "text", "behaviour", "retrieval", "fusion", "ranking", "ope", "system", "system_with_utterance", "control",
+    "text", "behaviour", "retrieval", "blend", "fusion", "ranking", "ope", "system", "system_with_utterance", "control",
     "baseline", "seconds", "peak_memory_gb",
 )  # fmt: skip
 HEADER = ("", "value", "95 % interval", "n", "split", "the system against it")
