@@ -136,7 +136,7 @@ def rankings(config: Config, dataset: Dataset, recommender: Recommender, queries
 
 
 def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> dict[str, np.ndarray]:
-    """The greedy system in silence, beside the blend's order; with the users' own synthetic utterances; two controls."""
+    """The greedy system in silence, beside the blend's order; with users' own synthetic utterances; two controls."""
     count = len(queries.user)
     texts = data.synthesise(dataset, asked.first_relevant(queries, np.arange(count)), "test", config.seed)
     said = asked.encode_utterances(recommender.path.text, texts, config)
