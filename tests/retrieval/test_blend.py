@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Config
+from tfrec_llm.retrieval import blend
 from tfrec_llm.retrieval.blend import calibrate, descend, fit_blend, flat, join_rows, single
 from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.moments import BlendBatch, Moments
@@ -78,6 +79,25 @@ def test_finds_the_weights_that_made_the_rows(world, as_history, stage):
     np.testing.assert_allclose(weights, [[0.5, 1.0], [0.5, 1.0]], atol=0.25)
     together = figures["retrieval.blend_all.ndcg@10"]["value"]
     assert together >= max(entry["value"] for entry in figures.values())
+
+
+def test_of_many_rows_some_are_drawn_and_the_weights_are_still_found(world, as_history, stage, monkeypatch):
+    asked = []
+
+    class Counting(Moments):
+        def __call__(self, theta, places):
+            asked.append(len(places))
+            return super().__call__(theta, places)
+
+    monkeypatch.setattr(blend, "Moments", Counting)
+    monkeypatch.setattr(blend, "LEARN_ROWS", 120)
+    monkeypatch.setattr(blend, "STOP_ROWS", 40)
+    source, rows = made(world, as_history, signal={"towers": 1.0, "behaviour": 0.5})
+    figures = fit_blend(source, [rows], Config(), stage("blend"))
+    assert set(asked) == {120, 40}
+    assert {entry["n"] for entry in figures.values()} == {40}
+    weights = source.weights.numpy()[:, :2] / source.scale.numpy()[:2]
+    np.testing.assert_allclose(weights, [[0.5, 1.0], [0.5, 1.0]], atol=0.35)
 
 
 def test_what_is_said_counts_where_something_is_said(world, as_history, stage):

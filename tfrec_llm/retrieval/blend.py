@@ -19,6 +19,7 @@ from tfrec_llm.types import FIRST_ITEM
 
 STEPS = 12  # Newton steps at most
 PATIENCE = 2  # steps without a better stopping loss
+LEARN_ROWS, STOP_ROWS = 6000, 2000  # at most: a few dozen weights are known well from so many, and each pass costs all
 TOLERANCE = 1e-5  # of the mean loss: smaller gains end the fit
 ENOUGH = 32  # utterances whose mean is worth more than the items' mean
 RIDGE = 1e-3  # curvature of the pull towards the start, in units of the mean loss
@@ -32,20 +33,22 @@ def fit_blend(
     """Learns the weights of a source's sources and leaves the best in it.
 
     It starts at the best single source, and what it keeps has neither a higher loss on the stopping rows nor a lower
-    NDCG@10 on all rows than that: the stopping rows alone are too few to tell NDCGs apart, the weights too few to be
-    learnt by heart.
+    NDCG@10 on all rows that it read than that: the stopping rows alone are too few to tell NDCGs apart, the weights
+    too few to be learnt by heart. Of more than `LEARN_ROWS` rows (`STOP_ROWS` of those that stop) some are drawn.
 
     Args:
       source: as built; its scales and weights are set.
       batches: rows of half B, with and without utterances mixed.
-      config: `seed` picks the rows that calibrate the scales.
+      config: `seed` picks the rows that calibrate the scales, and those that are drawn.
       stage: its name and its TensorBoard folder are used.
 
     Returns:
       metrics.json entries: NDCG@10 on the stopping rows of the blend and of every source alone.
     """
     rows = join_rows(batches)
-    learn, stop = np.flatnonzero(~rows.stop), np.flatnonzero(rows.stop)
+    draw = np.random.default_rng([config.seed, 1])
+    learn = _some(np.flatnonzero(~rows.stop), LEARN_ROWS, draw)
+    stop = _some(np.flatnonzero(rows.stop), STOP_ROWS, draw)
     if not len(learn):
         _log.warning("%s: no rows to learn the blend from, all sources keep the same weight", stage.name)
         return {}
@@ -62,6 +65,11 @@ def fit_blend(
     _write_scalars(stage, source, gains)
     entry = {"ci95": None, "over": "users", "n": len(stop), "split": "validation"}
     return {f"retrieval.blend_{name}.ndcg@10": {"value": float(gain), **entry} for name, gain in gains.items()}
+
+
+def _some(places: np.ndarray, most: int, draw: np.random.Generator) -> np.ndarray:
+    """All of them, or `most` by chance, in their order."""
+    return places if len(places) <= most else np.sort(draw.permutation(places)[:most])
 
 
 def join_rows(batches: Iterable[BlendBatch]) -> BlendBatch:
