@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines import arguments, summary
 from pipelines import suite as suites
+from pipelines.benches import rounds
 from tfrec_llm import evaluation
 from tfrec_llm.training import files
 
@@ -21,6 +22,7 @@ SUITE = ROOT / "results" / "quick"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 SUITES_BEGIN, SUITES_END = "<!-- suites:begin -->\n", "<!-- suites:end -->"
+BENCH, BENCH_BEGIN, BENCH_END = ROOT / "results" / "bench.json", "<!-- bench:begin -->\n", "<!-- bench:end -->"
 PARTS = ("system", "blend", "behaviour", "retrieval")
 BASELINES = (
     "ease_recency", "ease", "item_knn", "matrix_factorisation", "text_knn_recency", "text_knn", "own_frequent",
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = arguments.parser(__doc__)
     parser.add_argument("--command", default="", help="the command that made the figures; empty: only the tables")
+    parser.add_argument("--bench", type=Path, help="a bench.json of `make bench`, whose ratios are kept")
     options = parser.parse_args(argv)
     if options.command:
         _, run = arguments.read(options)
@@ -46,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         about = {"command": options.command, "date": datetime.date.today().isoformat(), "cores": os.cpu_count()}
         SUITE.mkdir(parents=True, exist_ok=True)
         files.write_json(SUITE / f"{run.name}.json", {**cell, "about": about})
-    files.write_text(README, with_suites(with_tables(README.read_text("utf-8"), read_cells())))
+    if options.bench:
+        keep_bench(files.read_json(options.bench))
+    files.write_text(README, with_bench(with_suites(with_tables(README.read_text("utf-8"), read_cells()))))
     print(f"tables: {README}")
 
 
@@ -67,6 +72,27 @@ def with_suites(text: str) -> str:
     names = sorted(path.stem for path in suites.SUITES.glob("*.toml"))
     parts = [suite_section(name) for name in names if (suites.RESULTS / name).is_dir() and suites.kept_cells(name)]
     return _between(text, SUITES_BEGIN, SUITES_END, "\n".join(parts))
+
+
+def keep_bench(entries: Mapping[str, Mapping]) -> None:
+    """Keeps what a bench measured beside peers, with the day and the machine; what did not change keeps its day."""
+    known = files.read_json(BENCH) if BENCH.exists() else {}
+    now = {"date": datetime.date.today().isoformat(), "device": evaluation.run_info(0)["device"]}
+    fresh = {key: {**entry, "about": now} for key, entry in entries.items() if "ratio" in entry}
+    kept = {key for key, entry in fresh.items() if known.get(key, {}) | {"about": now} == entry}
+    files.write_json(BENCH, known | {key: entry for key, entry in fresh.items() if key not in kept})
+
+
+def with_bench(text: str) -> str:
+    """The README with the table of `make bench` written anew."""
+    if BENCH_BEGIN not in text or not BENCH.exists():
+        return text
+    entries = files.read_json(BENCH)
+    days = sorted({entry["about"]["date"] for entry in entries.values()})
+    machines = ", ".join(sorted({entry["about"]["device"] for entry in entries.values()}))
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    head = f"`make bench`, {when}, {machines}; ratios above 1 are better for us."
+    return _between(text, BENCH_BEGIN, BENCH_END, "\n".join([head, "", *rounds.markdown(entries), ""]))
 
 
 def suite_section(name: str) -> str:

@@ -82,3 +82,18 @@ def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
         rows.append((key, f"{one['ours']:,.1f}", f"{one['peer']:,.1f}", one["unit"], *ratios, *alone))
     widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def markdown(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The entries that have a peer as the lines of a table: medians, the ratio with its range, one alone in ms."""
+    lines = [
+        "| bench | ours | peer | unit | ratio, median [least, greatest] | one alone, ours and peer |",
+        "|---" * 6 + "|",
+    ]
+    for key, one in sorted(entries.items()):
+        ratio = f"{one['ratio']:.2f} [{one['ratio_min']:.2f}, {one['ratio_max']:.2f}]"
+        alone = f"{one['ms']['ours']:.1f} and {one['ms']['peer']:.1f} ms" if "ms" in one else ""
+        name = key.replace("|", " of ")
+        ours, peer = (f"{one[who]:,.0f}" if one[who] >= 10 else f"{one[who]:.2g}" for who in ("ours", "peer"))
+        lines.append(f"| {name} | {ours} | {peer} | {one['unit']} | {ratio} | {alone} |")
+    return lines

@@ -168,3 +168,22 @@ def test_a_column_may_be_of_each_cell_s_own_corpus():
         metrics = {f"text.{corpus}.macro_f1": {"value": value}, "text.domain.macro_f1": {"value": 0.1}}
         cells[corpus] = [{"settings": {"seed": 1, "text": {"corpora": [corpus]}}, "metrics": metrics}]
     assert summary.table(made, cells)[2:] == ["| a | 1 | 0.5000 |", "| b | 1 | 0.7000 |"]
+
+
+def test_what_a_bench_measured_is_kept_with_its_day_and_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "BENCH", tmp_path / "bench.json")
+    pair = {"ours": 4560.4, "peer": 2500.0, "ratio": 1.8, "ratio_min": 1.7, "ratio_max": 1.9, "unit": "texts/s"}
+    single = pair | {"ms": {"ours": 3.44, "peer": 7.0}}
+    publish.keep_bench({"encode.peer|small": single, "topk.peer": pair, "serve.p50_ms": {"value": 1.0, "unit": "ms"}})
+    kept = json.loads((tmp_path / "bench.json").read_text())
+    assert set(kept) == {"encode.peer|small", "topk.peer"}
+    old = {key: entry | {"about": {"date": "2020-01-01", "device": "old"}} for key, entry in kept.items()}
+    (tmp_path / "bench.json").write_text(json.dumps(old))
+    publish.keep_bench({"encode.peer|small": single, "topk.peer": pair | {"ratio": 1.85}})
+    days = {key: entry["about"]["date"] for key, entry in json.loads((tmp_path / "bench.json").read_text()).items()}
+    assert days["encode.peer|small"] == "2020-01-01" < days["topk.peer"]
+    text = publish.with_bench(f"before\n{publish.BENCH_BEGIN}old\n{publish.BENCH_END}after\n")
+    assert "| encode.peer of small | 4,560 | 2,500 | texts/s | 1.80 [1.70, 1.90] | 3.4 and 7.0 ms |" in text
+    assert "2020-01-01 to 20" in text
+    assert "serve.p50_ms" not in text
+    assert publish.with_bench("no markers") == "no markers"
