@@ -103,6 +103,7 @@ def ease_weights(owned: sparse.csr_matrix, l2: float) -> np.ndarray:
         weights[start:stop, stop:] = weights[stop:, start:stop].T
         square = np.tril(weights[start:stop, start:stop])
         weights[start:stop, start:stop] = square + np.tril(square, -1).T
+    weights = weights.T  # symmetric still; its rows now lie in one piece, so products with sparse rows copy nothing
     weights /= -weights.diagonal().copy()  # column j by -P_jj
     weights[np.diag_indices(num_rows)] = 0
     return weights
