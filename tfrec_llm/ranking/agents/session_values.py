@@ -36,7 +36,7 @@ class SessionValuesSettings:
     relevance: float = setting(
         0.15, "what one unit of the log-odds of the predicted reward counts beside the value", low=0
     )
-    temperature: float = setting(0.05, "an index so much higher is e times as likely", low=1e-6)
+    temperature: float = setting(0.005, "an index so much higher is e times as likely", low=1e-6)
     discount: float = setting(
         0.0, "share of an item's value that is what the rest of the session brings", low=0, high=1
     )
