@@ -180,8 +180,8 @@ def _slates(
         spoken = tf.reduce_any(vectors != 0, axis=1)
         requests = tf.fill([len(rows)], "")
         people = asked.user_attributes(recommender.path, queries, rows) if attributes and history else None
-        said = answer(shown, time, vectors, spoken, exclude, slots, requests, None, people)
-        slate, candidates = said.slate.item_ids.numpy(), said.signals.candidates
+        found = answer(shown, time, vectors, spoken, exclude, slots, requests, None, people)
+        slate, candidates = found.slate.item_ids.numpy(), found.signals.candidates
         ordered = tf.where(candidates.allowed, candidates.item_ids, 0)[:, :slots].numpy()
         top[rows, : slate.shape[1]], blend[rows, : ordered.shape[1]] = slate, ordered
     return top, blend
