@@ -18,7 +18,7 @@ STAGE, OVER = "gain", "over"
 SYSTEM = "system"
 WITHOUT_ATTRIBUTES = "system_without_attributes"  # the same system, told nothing of who the users are
 BLEND = "blend"  # the candidates' own order, before fusion and ranker
-PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES)  # what the system is made of: it should not fall below them
+PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES)  # what the system is made of, to be held against it
 
 
 def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:

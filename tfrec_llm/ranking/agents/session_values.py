@@ -140,7 +140,7 @@ class SessionValues(tf.Module):
         """Lifts or lowers all predicted rewards until their mean is that of what was shown.
 
         Greedy answers go by the order of the rewards, and once sessions taught values the index has their log-odds: no
-        answer changes. Before that an agent draws by the rewards themselves, and draws otherwise after this. Whoever learns
+        answer changes. Before that it draws by rewards themselves, and draws otherwise after this. Whoever learns
         from another kind of reward than before (what was shown and taken, in place of the next event of a log) begins
         with this, so that the first steps are not spent on the level, at the cost of what was known.
 
