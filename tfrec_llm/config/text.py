@@ -106,7 +106,8 @@ class Text:
     batch_size: int = setting(64, "texts encoded together", low=1)
     precision: str = setting(
         "auto",
-        "of bulk encoding; auto is bfloat16 where the processor has instructions for it (a served text is float32)",
+        "of many texts, and of utterances in the application server; auto is bfloat16 where the processor has "
+        "instructions for it (the exported model itself is float32)",
         choices=("auto", "float32", "bfloat16"),
     )
     domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)

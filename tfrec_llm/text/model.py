@@ -89,10 +89,12 @@ class TextModel(tf.Module):
 
         The bounds are two columns so small that no cosine feels them; `slots.split_bounds` takes them apart again.
         """
-        if self.slots is None:
-            return self.encode(ids, mask)
-        tokens = self.encoder.tokens(ids, mask)
-        return with_bounds(self.encoder.pool(tokens, mask), self.slots.bounds(ids, mask, tokens))
+        return self.request_of(ids, mask, self.encoder.tokens(ids, mask))
+
+    def request_of(self, ids: tf.Tensor, mask: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+        """As `encode_request`, from the vectors of the tokens [B, L, D] float32."""
+        embedding = self.encoder.pool(tokens, mask)
+        return embedding if self.slots is None else with_bounds(embedding, self.slots.bounds(ids, mask, tokens))
 
     @property
     def attributes(self) -> ItemAttributes | None:

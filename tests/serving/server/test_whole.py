@@ -20,7 +20,8 @@ from tfrec_llm import config as configs
 from tfrec_llm import data, text
 from tfrec_llm.feedback import EventLog, sqlite_url, user_key
 from tfrec_llm.serving.server.answering import Answering, RequestEncoder
-from tfrec_llm.text.encoders.engine import TensorFlowEngine
+from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.slots import SlotModel, split_bounds
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +144,28 @@ def test_what_it_prints_holds_neither_texts_nor_ids(server, client):
 def test_the_fast_engine_encodes_as_the_export(smoke_run):
     model = tf.saved_model.load(str(smoke_run / "export" / "1"))
     language = text.load(configs.load(smoke_run / "config.toml"), smoke_run / "text")
-    fast = Answering(model, TensorFlowEngine(RequestEncoder(language), tf.float32), 5)
+    fast = Answering(model, RequestEncoder(language, "tensorflow"), 5)
     slow = Answering(model, None, 5)
     said = ["something funny", "手机", "under 20 euros"]
     np.testing.assert_allclose(fast._embed(said), slow._embed(said), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_the_fast_engine_in_bfloat16_keeps_directions_and_the_digits_of_prices(smoke_run, engine):
+    language = text.load(configs.load(smoke_run / "config.toml"), smoke_run / "text")
+    tagger = Head(language.dim, 5)
+    tagger.bias.assign([0.0, 100.0, 0.0, 0.0, 0.0])  # every token is a part of a price
+    language.slots = SlotModel(("below", "above"), tagger, {}, {}, language.encoder.tokenizer.pieces)
+    fast = RequestEncoder(language, engine, tf.bfloat16, 2)
+    assert fast.name == engine
+    ids, mask = language.tokenize(tf.constant(["something funny", "手机 1299元以内", "under 4097.5 dollars"]))
+    ours, exact = fast(ids.numpy(), mask.numpy()), language.encode_request(ids, mask)
+    np.testing.assert_allclose(split_bounds(ours, language.dim)[1], [[0, 0], [0, 1299], [0, 4097.5]], rtol=1e-5)
+    assert cosines(ours[:, : language.dim], exact[:, : language.dim]).min() > 0.998
+
+
+def cosines(ours, theirs):
+    return (tf.math.l2_normalize(ours, 1) * tf.math.l2_normalize(theirs, 1)).numpy().sum(1)
 
 
 def test_a_run_without_an_export_is_one_sentence(tmp_path):

@@ -14,7 +14,9 @@ import tensorflow_text  # noqa: F401  (its ops are in the export)
 from tfrec_llm import config as configs
 from tfrec_llm import text
 from tfrec_llm.serving.columns import HEARD, WIDE, Row, inputs_of, lists_of
+from tfrec_llm.text.encoders.bulk import fast_precision
 from tfrec_llm.text.encoders.engine import make_engine
+from tfrec_llm.training.strategy import available_cores
 
 log = logging.getLogger(__name__)
 
@@ -107,20 +109,48 @@ class Answering:
         return self._encode_text(ids=tf.constant(ids), mask=tf.constant(mask))["embedding"].numpy()
 
 
-class RequestEncoder(tf.Module):
-    """A text model as the encoder that an engine takes: utterances with their price bounds.
+class TokenEncoder(tf.Module):
+    """A text model's tokens as the encoder that an engine takes: all of its products, and no string.
 
     Args:
       model: a `text.TextModel`.
     """
 
     def __init__(self, model: text.TextModel):
-        super().__init__(name="request_encoder")
-        self._model, self.bert = model, getattr(model.encoder, "bert", None)
+        super().__init__(name="token_encoder")
+        self._encoder, self.bert = model.encoder, getattr(model.encoder, "bert", None)
 
     def encode(self, ids: tf.Tensor, mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """ids, mask [B, L] -> [B, D or D + 2] float32, as of `encode_request`."""
-        return tf.cast(self._model.encode_request(ids, mask), tf.float32)
+        """ids, mask [B, L] -> [B, L, D] float32."""
+        return self._encoder.tokens(ids, mask, dtype)
+
+
+class RequestEncoder:
+    """Utterances encoded by an engine, their price bounds read by TensorFlow.
+
+    Args:
+      model: a `text.TextModel`.
+      engine: a name of `text.encoders.engine`.
+      dtype: what the engine's products are computed in.
+      threads: of the engine.
+
+    Attributes:
+      name: of the engine that was had.
+    """
+
+    def __init__(self, model: text.TextModel, engine: str, dtype: tf.DType = tf.float32, threads: int = 0):
+        self._engine = make_engine(TokenEncoder(model), engine, dtype, threads, one_by_one=True)
+        self.name, specs = (
+            self._engine.name,
+            (tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)),
+        )
+        self._finish = tf.function(
+            model.request_of, input_signature=[*specs, tf.TensorSpec([None, None, model.dim], tf.float32)]
+        )
+
+    def __call__(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """ids, mask [B, L] -> [B, D or D + 2] float32, as of `TextModel.encode_request`."""
+        return self._finish(ids, mask, self._engine(ids, mask)).numpy()
 
 
 def load(folder: Path, run: Path, engine: str, threads: int, log_candidates: int) -> Answering:
@@ -130,7 +160,7 @@ def load(folder: Path, run: Path, engine: str, threads: int, log_candidates: int
       folder: the version's folder.
       run: the run folder, whose encoder the engine takes.
       engine: `export`, or a name of `text.encoders.engine`; where the run's encoder cannot be had, the export encodes.
-      threads: of the engine.
+      threads: of the engine; 0 = the cores of this process, however many TensorFlow was given.
       log_candidates: candidates whose features are handed back.
 
     Raises:
@@ -155,9 +185,11 @@ def _fast(run: Path, engine: str, threads: int) -> Callable | None:
         return None
     try:
         config = configs.load(run / "config.toml")
-        made = make_engine(RequestEncoder(text.load(config, run / "text")), engine, threads=threads, one_by_one=True)
+        precision = fast_precision() if config.text.precision == "auto" else config.text.precision
+        model = text.load(config, run / "text")
+        made = RequestEncoder(model, engine, tf.as_dtype(precision), threads or available_cores())
     except (ValueError, OSError) as error:
         log.warning("the run's encoder cannot be loaded (%s): the export encodes utterances.", error)
         return None
-    log.info("utterances are encoded by %s", made.name)
+    log.info("utterances are encoded by %s, %s", made.name, precision)
     return made
