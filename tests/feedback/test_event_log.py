@@ -264,6 +264,25 @@ def test_readers_wait_for_no_writer_and_hold_none_up(tmp_path):
         assert log.add_events([event()]) == Kept(1, 0)
 
 
+@pytest.mark.parametrize("harm", ["deleted", "replaced", "emptied", "overwritten"])
+def test_a_database_that_is_not_the_one_that_was_opened_refuses(tmp_path, harm):
+    path, away = tmp_path / "log.db", tmp_path / "away.db"
+    log = EventLog(sqlite_url(path))
+    log.add_decisions([decision()])
+    os.link(path, away)
+    content = path.read_bytes()
+    if harm in ("deleted", "replaced"):
+        path.unlink()
+    if harm != "deleted":
+        path.write_bytes(b"" if harm == "emptied" else b"noise" * 1000 if harm == "overwritten" else content)
+    for act in (lambda: log.add_events([event()]), log.last_event):
+        with pytest.raises(LogUnavailableError, match="Put it back"):
+            act()
+    away.write_bytes(content)
+    os.replace(away, path)
+    assert log.add_events([event()]) == Kept(1, 0)
+
+
 def test_a_full_disk_refuses_and_the_rest_stays(tmp_path):
     log = EventLog(sqlite_url(tmp_path / "log.db"))
     log.add_events([event()])

@@ -86,6 +86,22 @@ def test_values_that_are_not_finite_are_refused(decided, domain, value):
         join(decided, make_events([("e", "d1", "a", "reward", 110, value)]), domain, WINDOW)
 
 
+def test_rewards_out_of_range_are_counted_where_they_may_be_skipped(decided, domain):
+    told = [
+        ("e", "d1", "a", "reward", 110, 5.0),
+        ("f", "d1", "a", "reward", 111, 0.25),
+        ("g", "d1", "a", "jump", 112, 1),
+    ]
+    joined = join(decided, make_events(told), domain, dataclasses.replace(WINDOW, skip=True))
+    assert joined.feedback.rewards[0, 0] == 0.25
+    assert [joined.counts[name] for name in ("bad_rewards", "unknown_events", "joined_events")] == [1, 1, 1]
+    wrong = dataclasses.replace(domain, rewards={**domain.rewards, "purchase": np.nan})
+    with pytest.raises(ValueError, match=r"expected finite rewards in \[0, 1\]"):
+        join(
+            decided, make_events([("e", "d1", "a", "purchase", 110, 1)]), wrong, dataclasses.replace(WINDOW, skip=True)
+        )
+
+
 def test_a_domain_whose_rewards_are_no_rewards_is_refused(decided, domain):
     wrong = dataclasses.replace(domain, rewards={**domain.rewards, "purchase": np.nan})
     with pytest.raises(ValueError, match=r"got nan of 'purchase' in 'e'"):

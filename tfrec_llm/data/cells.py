@@ -7,6 +7,7 @@ from tfrec_llm.data.tables import Table
 from tfrec_llm.data.vocabulary import UNKNOWN_ID
 
 _LAST_SECOND = 253_402_300_799  # end of the year 9999: beyond, it is milliseconds
+NESTED = (np.ndarray, list, tuple, dict, bytes)  # what a cell of Parquet may be that is no single value
 _FLAGS = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": False, "no": False}
 
 
@@ -16,6 +17,8 @@ def read_ids(table: Table, column: str) -> pd.Series:
     Raises:
       ValueError: an id is empty, holds a line break or NUL, or is the reserved "[unknown]".
     """
+    nested = np.array([isinstance(cell, NESTED) for cell in table.frame[column]])
+    table.refuse(column, nested, "an id", "write one text or whole number in each cell")
     codes, values = pd.factorize(table.frame[column], use_na_sentinel=True)
     texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
     bad = np.array([not text or text == UNKNOWN_ID or any(c in text for c in "\n\r\0") for text in texts] + [True])
@@ -49,14 +52,15 @@ def read_numbers(table: Table, column: str, unknown: float) -> np.ndarray:
     """[rows] float32; empty cells become `unknown`, and so does every cell of a column that is not there.
 
     Raises:
-      ValueError: a cell is not a finite number.
+      ValueError: a cell is not a finite number of single precision.
     """
     if column not in table.frame.columns:
         return np.full(len(table.frame), unknown, np.float32)
     cells = table.frame[column]
     empty = (cells.isna() | (cells.astype(str) == "")).to_numpy(bool)
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    table.refuse(column, ~np.isfinite(numbers) & ~empty, "a number", "correct the cells, or leave them empty")
+    good = np.abs(numbers) <= np.finfo(np.float32).max  # False for NaN
+    table.refuse(column, ~good & ~empty, "a number of at most 3.4e38", "correct the cells, or leave them empty")
     return np.where(empty, unknown, numbers).astype(np.float32)
 
 
@@ -147,4 +151,5 @@ def _seconds_since_1970(cells: pd.Series) -> np.ndarray:
     if not pd.api.types.is_datetime64_any_dtype(cells):
         cells = cells.where(cells.str.match(r"\d{4}-"), "")  # pandas would take "today" for a time
     times = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
-    return ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
+    stamps = times.dt.tz_localize(None).to_numpy("datetime64[us]")  # nanoseconds end in 2262
+    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)

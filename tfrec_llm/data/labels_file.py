@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tfrec_llm.config import Data
+from tfrec_llm.data.cells import NESTED
 from tfrec_llm.data.tables import Table, read_table
 from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect
 from tfrec_llm.types import Utterances
@@ -34,7 +35,7 @@ def read_utterances(settings: Data) -> Utterances:
     if not settings.utterances:
         raise ValueError("data.utterances: expected the path of a CSV, TSV or Parquet file, got none; set it.")
     table = read_table(settings.utterances, ("text",), settings.columns)
-    texts = _cells(table.frame["text"])
+    texts = _cells(table, "text")
     table.refuse("text", texts == "", "a sentence", "fill the cells or delete the rows")
     labels = {kind: _labels(table, kind) for kind in KINDS if kind in table.frame.columns}
     if not labels:
@@ -42,7 +43,13 @@ def read_utterances(settings: Data) -> Utterances:
             f"{table.path}: expected a column intent, emotion or sentiment beside text, got "
             f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
         )
-    return collect("files", list(texts), labels, split=_split(table) if SPLIT in table.frame.columns else None)
+    return collect(
+        "files",
+        list(texts),
+        labels,
+        split=_split(table) if SPLIT in table.frame.columns else None,
+        where=str(table.path),
+    )
 
 
 def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:
@@ -56,28 +63,38 @@ def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:
       ValueError: the file can't be read, the column is missing, or no cell of it holds a text.
     """
     table = read_table(path, ("text",), columns)
-    texts = list(dict.fromkeys(cell for cell in _cells(table.frame["text"]).tolist() if cell))
+    texts = list(dict.fromkeys(cell for cell in _cells(table, "text").tolist() if cell))
     if not texts:
         raise ValueError(f"{table.path}: column 'text': expected sentences, got empty cells only; fill them.")
     return texts
 
 
-def _cells(column: pd.Series) -> np.ndarray:
-    return np.array(["" if pd.isna(cell) else str(cell).strip() for cell in column], dtype=np.str_)
+def _cells(table: Table, column: str) -> np.ndarray:
+    """[rows] object of str; a long one does not widen the others."""
+    cells = table.frame[column]
+    table.refuse(
+        column, np.array([isinstance(cell, NESTED) for cell in cells]), "a text", "write one text in each cell"
+    )
+    return np.array(["" if pd.isna(cell) else str(cell).strip() for cell in cells], dtype=object)
 
 
 def _split(table: Table) -> np.ndarray:
     """[R] str of `SPLITS`."""
-    cells = _cells(table.frame[SPLIT])
+    cells = _cells(table, SPLIT)
     wanted = f"one of {', '.join(SPLITS)}"
-    table.refuse(SPLIT, ~np.isin(cells, SPLITS), wanted, "correct the cells, or remove the column to split by hash")
+    table.refuse(
+        SPLIT,
+        ~pd.Series(cells).isin(SPLITS).to_numpy(bool),
+        wanted,
+        "correct the cells, or remove the column to split by hash",
+    )
     if not (cells == "train").any():
         raise ValueError(f"{table.path}: column 'split': expected rows of train, got none; mark what is to be learnt.")
     return cells.astype("<U10")
 
 
 def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
-    cells = _cells(table.frame[kind])
+    cells = _cells(table, kind)
     names = tuple(sorted(set(cells.tolist()) - {""}))
     if len(names) < 2:
         raise ValueError(

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,7 @@ def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
     if path.suffix.lower() not in (".csv", ".tsv"):
         return "row", [int(row) + 1 for row in rows]
     delimiter = _delimiter(path)
+    csv.field_size_limit(sys.maxsize)  # pandas has read the cells already, however long they are
     lines = io.StringIO(_decode(path), newline="").readlines()
     reader, wanted, found, row, begin = csv.reader(lines, delimiter=delimiter), set(rows.tolist()), [], -1, 0
     for _ in reader:

@@ -4,6 +4,7 @@ Place in the flow: every loader of labelled text ends here, so that no sentence 
 """
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ import numpy as np
 
 from tfrec_llm.types import Utterances
 
+log = logging.getLogger(__name__)
 SENTIMENTS = ("negative", "neutral", "positive")
 SPLITS = ("train", "validation", "test")
+LONGEST = 8_000  # characters that are kept of a text: no encoder reads so many, and every row has room for the longest
 
 
 def normalise(text: str) -> str:
@@ -47,6 +50,7 @@ def collect(
     language: str = "",
     keys: Sequence[str] | None = None,
     split: np.ndarray | None = None,
+    where: str = "",
 ) -> Utterances:
     """A corpus: duplicates go first, then each text's hash decides its split where the corpus comes without one.
 
@@ -57,6 +61,7 @@ def collect(
       language: "en" or "zh" where all texts are in it; "" looks at each text.
       keys: [R] texts that must stay together where they are equal; by default the normalised texts.
       split: [R] of `SPLITS`, where the corpus has its own; of equal texts the tested one is kept, then the validated.
+      where: what a message names; "" = the corpus.
 
     Returns:
       One row for each different normalised text, in the order of the file. Rows whose key comes with different
@@ -71,16 +76,26 @@ def collect(
             seen.add(normal[row])
             kept.append(row)
     kept.sort()
-    if not kept:
-        raise ValueError(f"corpus {corpus}: expected texts with labels, got none; check the file that it is read from.")
+    _tell_left_out(where or f"corpus {corpus}", len(kept), normal, agreed)
     return Utterances(
         corpus=corpus,
-        texts=np.array([" ".join(texts[row].split()) for row in kept], dtype=np.str_),
+        texts=np.array([" ".join(texts[row].split())[:LONGEST] for row in kept], dtype=np.str_),
         split=hash_split([keys[row] for row in kept]) if split is None else split[kept],
         language=np.array([language or language_of(texts[row]) for row in kept], dtype=np.str_),
         labels={kind: names for kind, (names, _) in labels.items()},
         **{kind: values[kept] for kind, (_, values) in labels.items()},
     )
+
+
+def _tell_left_out(where: str, kept: int, normal: Sequence[str], agreed: Sequence[bool]) -> None:
+    """Says how many texts were left out and why; a corpus of which none is left is refused."""
+    empty = sum(not text for text in normal)
+    contrary = sum(bool(text) and not same for text, same in zip(normal, agreed, strict=True))
+    why = f"{empty:,} of {len(normal):,} texts have no letter or digit, {contrary:,} come with different labels"
+    if not kept:
+        raise ValueError(f"{where}: expected texts with labels, got none that can be used: {why}; correct them.")
+    if empty or contrary:
+        log.info("%s: %s: left out", where, why)
 
 
 def _agreed(keys: Sequence[str], labels: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> list[bool]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tfrec_llm.data.raw import ITEM_COLUMNS
+from tfrec_llm.data.texts import LONGEST
 from tfrec_llm.types import FIRST_ITEM, UNKNOWN, Catalogue, Domain, Interactions
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def make_catalogue(items: pd.DataFrame, item_ids: np.ndarray) -> Catalogue:
     return Catalogue(
         item_ids=np.array(["", UNKNOWN_ID, *item_ids], dtype=str),
         titles=np.array(["", UNKNOWN_ID, *rows["title"]], dtype=str),
-        texts=np.array(["", "", *rows["text"]], dtype=str),
+        texts=np.array(["", "", *rows["text"].str.slice(0, LONGEST)], dtype=str),
         attributes={name: ((), (), *rows[name]) for name in attributes},
         price=np.concatenate([[np.nan, np.nan], rows["price"]]).astype(np.float32),
         available=np.concatenate([[False, False], rows["available"]]).astype(bool),

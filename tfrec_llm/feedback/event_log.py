@@ -23,10 +23,10 @@ from tfrec_llm.feedback.log_rows import (
     stored_event,
 )
 from tfrec_llm.feedback.records import Decisions, Events
+from tfrec_llm.feedback.sqlite_file import READING, begin, identity, prepare
 from tfrec_llm.feedback.tables import decisions, events, metadata
 
 BUSY_SECONDS = 5.0  # that a writer waits for another one
-_READING = {"tfrec_llm_reads": True}
 _WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets the next sequence numbers
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
@@ -77,14 +77,16 @@ class EventLog:
             )
         if self._kind == "sqlite":
             self._engine = sql.create_engine(parsed, connect_args={"timeout": wait})
-            sql.event.listen(self._engine, "connect", _prepare_sqlite)
-            sql.event.listen(self._engine, "begin", _begin_sqlite)
+            sql.event.listen(self._engine, "connect", prepare)
+            sql.event.listen(self._engine, "begin", begin)
         else:
             self._engine = sql.create_engine(
                 parsed, pool_pre_ping=True, connect_args={"connect_timeout": max(2, int(wait))}
             )
         with _said(self._name):
             metadata.create_all(self._engine)
+        self._path = Path(parsed.database) if self._kind == "sqlite" and parsed.database else None
+        self._file = None if self._path is None else identity(self._path)
 
     def add_decisions(self, rows: Sequence[DecisionRow]) -> Kept:
         """Keeps decisions; those with an id that is known are left as they were.
@@ -212,6 +214,7 @@ class EventLog:
     @contextmanager
     def _writing(self) -> Iterator[sql.Connection]:
         """A transaction; one writer at a time, so that sequence numbers are seen in their order."""
+        self._check_file()
         with _said(self._name), self._engine.begin() as connection:
             if self._kind == "postgresql":
                 connection.execute(sql.text(f"SET LOCAL lock_timeout = {max(1, int(1000 * self._wait))}"))
@@ -220,8 +223,17 @@ class EventLog:
 
     @contextmanager
     def _reading(self) -> Iterator[sql.Connection]:
-        with _said(self._name), self._engine.connect().execution_options(**_READING) as connection:
+        self._check_file()
+        with _said(self._name), self._engine.connect().execution_options(**READING) as connection:
             yield connection
+
+    def _check_file(self) -> None:
+        """Refuses a file that is not the one that was opened: SQLite would go on writing into what nobody sees."""
+        if self._path is not None and identity(self._path) != self._file:
+            raise LogUnavailableError(
+                f"event log {self._name}: expected the database file that was opened, found none, or another one in its "
+                "place; nothing was kept. Put it back, or start the program again for a new one."
+            )
 
 
 def user_key(secret: bytes, user_id: str) -> str:
@@ -257,19 +269,6 @@ def _said(where: str) -> Iterator[None]:
             f"event log {where}: expected a database that can be read and written, got: {reason}; nothing was kept. "
             "Free the disk, end whoever holds the lock, or start the database, then send the same again."
         ) from error
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """One writer beside any number of readers; deleted rows are overwritten; a commit waits for the disk."""
-    connection.isolation_level = None  # SQLAlchemy's BEGIN alone opens a transaction
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sql.Connection) -> None:
-    """A writer takes its place at once, so that it is never refused half-way; a reader takes none."""
-    reads = connection.get_execution_options().items() >= _READING.items()
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _parts(values: list[Any], size: int = _MANY) -> Iterator[list[Any]]:

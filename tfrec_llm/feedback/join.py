@@ -27,6 +27,7 @@ class JoinSettings:
     """How long rewards are waited for."""
 
     window: int = setting(86_400, "seconds after a decision in which events count for it", low=1)
+    skip: bool = setting(False, "events that carry a reward outside [0, 1] are left out and counted, not refused")
 
 
 class Joined(NamedTuple):
@@ -54,17 +55,17 @@ def join(
       The feedback, and how many records were duplicate_decisions, open_decisions, empty_decisions (nothing shown),
       duplicate_events, out_of_order_events (older than one before them in the log; they count), late_events,
       early_events (before their decision), unknown_decisions (events of none), waiting_events (of a decision left out),
-      unknown_events (no event type of the domain), not_shown_events, and joined_events.
+      unknown_events (no event type of the domain), bad_rewards (with `skip`), not_shown_events, and joined_events.
 
     Raises:
       ValueError: see `check_decisions` and `check_events`; one id for two different decisions; rewards that are not
-        finite or not in [0, 1].
+        finite or not in [0, 1], but for those of events with `skip`.
     """
     check_decisions(decisions)
     check_events(events)
     kept, counts = _settled(decisions, settings.window, now)
     made = Decisions(*(column[kept] for column in vars(decisions).values()))
-    told, found = _attributed(events, decisions, made, domain, settings.window)
+    told, found = _attributed(events, decisions, made, domain, settings)
     counts |= found
     rewards = np.zeros(made.item_ids.shape, np.float32)
     np.maximum.at(rewards, (told["row"].to_numpy(), told["slot"].to_numpy()), told["reward"].to_numpy(np.float32))
@@ -102,7 +103,7 @@ def _refuse_conflicts(decisions: Decisions, order: np.ndarray, ids: np.ndarray, 
 
 
 def _attributed(
-    events: Events, decisions: Decisions, made: Decisions, domain: Domain, window: int
+    events: Events, decisions: Decisions, made: Decisions, domain: Domain, settings: JoinSettings
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The events that count, with row, slot and reward, and how many of the others there are."""
     table = pd.DataFrame({name: np.asarray(column) for name, column in vars(events).items()})
@@ -110,7 +111,7 @@ def _attributed(
     table = table.sort_values(["time", "event_id", "decision_id", "item_id", "event", "value"], kind="stable")
     once = table.drop_duplicates("event_id")
     counts = {"duplicate_events": len(table) - len(once), "out_of_order_events": disorder}
-    table = once.assign(reward=_rewards_of(once, domain))
+    table = once.assign(reward=_rewards_of(once, domain, settings.skip))
     known = table["decision_id"].isin(decisions.decision_id)
     place = pd.Index(made.decision_id).get_indexer(table["decision_id"])
     table = table.assign(row=place, slot=_slots(table["item_id"].to_numpy(str), made.item_ids, place))
@@ -119,8 +120,9 @@ def _attributed(
         "unknown_decisions": ~known.to_numpy(bool),
         "waiting_events": place < 0,
         "early_events": age < 0,
-        "late_events": age > window,
+        "late_events": age > settings.window,
         "not_shown_events": table["slot"].to_numpy() < 0,
+        "bad_rewards": table["reward"].isna().to_numpy(bool) & _carried(table, domain),
         "unknown_events": table["reward"].isna().to_numpy(bool),
     }
     left = np.ones(len(table), bool)
@@ -130,18 +132,25 @@ def _attributed(
     return table[left], counts | {"joined_events": int(left.sum())}
 
 
-def _rewards_of(events: pd.DataFrame, domain: Domain) -> np.ndarray:
-    """[M] float64 the reward of each event, nan for types that the domain lacks.
+def _carried(events: pd.DataFrame, domain: Domain) -> np.ndarray:
+    """[M] bool, which events' values are their rewards."""
+    return ((events["event"] == REWARD) & ~events["event"].isin(domain.events)).to_numpy(bool)
+
+
+def _rewards_of(events: pd.DataFrame, domain: Domain, skip: bool) -> np.ndarray:
+    """[M] float64 the reward of each event, nan for types that the domain lacks, with `skip` for bad ones too.
 
     Raises:
-      ValueError: a reward outside [0, 1], from the domain or from an event that carries it.
+      ValueError: a reward outside [0, 1], from the domain or, without `skip`, from an event that carries it.
     """
     values = {name: domain.rewards.get(name, 0.0) for name in domain.events}
     rewards = events["event"].map(values).to_numpy(np.float64, na_value=np.nan)
-    carried = ((events["event"] == REWARD) & ~events["event"].isin(domain.events)).to_numpy(bool)
+    carried = _carried(events, domain)
     rewards = np.where(carried, events["value"].to_numpy(np.float64), rewards)
     known = carried | events["event"].isin(domain.events).to_numpy(bool)
     bad = known & ~((rewards >= 0) & (rewards <= 1))
+    if skip:
+        rewards, bad = np.where(bad & carried, np.nan, rewards), bad & ~carried
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(

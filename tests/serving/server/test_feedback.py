@@ -36,6 +36,8 @@ def test_one_event_and_many_and_the_same_again(client, event, log):
         ({"time": 2**60}, 422, "time"),
         ({"value": "1"}, 422, "value"),
         ({"value": float("nan")}, 422, "value"),
+        ({"event": "reward", "value": 5.0}, 422, "value: expected a reward from 0 to 1"),
+        ({"event": "reward", "value": -1e300}, 422, "value: expected a reward from 0 to 1"),
         ({"value": float("inf")}, 422, "value"),
         ({"event_id": ""}, 422, "event_id"),
         ({"event_id": "x" * 256}, 422, "event_id"),

@@ -30,3 +30,9 @@ def test_the_environment_fills_what_the_settings_leave_empty(smoke_run, tmp_path
     own = Serving(log=f"sqlite:///{tmp_path / 'own.db'}", api_keys=("c",))
     assert compose(smoke_run, own, told).settings.api_keys == ("c",)
     assert (tmp_path / "own.db").exists()
+
+
+def test_an_empty_key_is_refused(smoke_run, tmp_path):
+    settings = Serving(log=f"sqlite:///{tmp_path / 'log.db'}", api_keys=("a", ""))
+    with pytest.raises(ValueError, match=r"serving\.api_keys: expected keys, got an empty one"):
+        compose(smoke_run, settings, SECRET)

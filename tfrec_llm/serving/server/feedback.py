@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from tfrec_llm.feedback import EventRow
+from tfrec_llm.feedback import REWARD, EventRow
 from tfrec_llm.serving.server.forms import EventForm, FeedbackAnswer, FeedbackForm
 from tfrec_llm.serving.server.limits import check_size
 from tfrec_llm.serving.server.parts import Parts
@@ -39,6 +39,11 @@ async def feedback(form: FeedbackForm, request: Request) -> JSONResponse:
 def _check_event(place: int, event: EventForm, known: Sequence[str], now: int) -> None:
     if event.event not in known:
         message = f"events.{place}.event: expected one of {', '.join(known)}, got another; correct its name."
+        raise RefusedError(422, message)
+    if event.event == REWARD and known.count(REWARD) == 1 and not 0 <= event.value <= 1:
+        message = (
+            f"events.{place}.value: expected a reward from 0 to 1, got another number; scale it, or send its event."
+        )
         raise RefusedError(422, message)
     if event.time is not None and event.time > now + AHEAD:
         message = f"events.{place}.time: expected seconds up to now, got {event.time - now} s in the future."

@@ -77,7 +77,7 @@ class Gate:
         """Whether a request has one of the keys; takes as long whichever it is."""
         given = headers.get(b"x-api-key", b"") or headers.get(b"authorization", b"").removeprefix(b"Bearer ")
         digest = _digest(given.decode("latin-1"))
-        return any(hmac.compare_digest(digest, key) for key in self._keys)
+        return bool(given) and any(hmac.compare_digest(digest, key) for key in self._keys)
 
     async def _body(self, headers: dict[bytes, bytes], receive: Any) -> bytes | None:
         """The body; None where it is too large. The rest is thrown away as it comes, so that the answer is read."""

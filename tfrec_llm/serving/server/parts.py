@@ -81,7 +81,15 @@ def log_url(run: Path, settings: Serving, environment: Mapping[str, str] = os.en
 
 
 def _completed(settings: Serving, environment: Mapping[str, str]) -> Serving:
-    """What the config leaves empty may come from the environment."""
+    """What the config leaves empty may come from the environment.
+
+    Raises:
+      ValueError: an empty key, as a template leaves it whose variable is not set: it would open to everybody.
+    """
+    if not all(settings.api_keys):
+        raise ValueError(
+            f"serving.api_keys: expected keys, got an empty one; remove it, or give the keys by {KEYS} (a comma between)."
+        )
     keys = tuple(key for key in environment.get(KEYS, "").split(",") if key)
     return replace(settings, api_keys=settings.api_keys or keys)
 

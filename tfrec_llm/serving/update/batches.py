@@ -63,7 +63,9 @@ def read_batches(
         ids = list(chosen[-latest:])
         decisions, others = log.read_decisions(ids, fusion_version)
         events = log.read_events(upto=cut.event, decision_ids=list(decisions.decision_id))
-        joined = join(decisions, events, domain, JoinSettings(settings.window)) if len(decisions.time) else None
+        joined = (
+            join(decisions, events, domain, JoinSettings(settings.window, skip=True)) if len(decisions.time) else None
+        )
         counts["other_fusion"] += others
         if joined is None:
             parts.append(None)

@@ -25,7 +25,7 @@ def rewards_of(log: EventLog, version: int, domain: Domain, settings: Learn, now
     if not len(decisions.time):
         return Rewards(math.nan, math.nan, 0)
     events = log.read_events(decision_ids=ids)
-    reward = join(decisions, events, domain, JoinSettings(settings.window)).feedback.rewards.sum(axis=1)
+    reward = join(decisions, events, domain, JoinSettings(settings.window, skip=True)).feedback.rewards.sum(axis=1)
     error = float(reward.std(ddof=1) / math.sqrt(len(reward))) if len(reward) > 1 else math.nan
     return Rewards(float(np.mean(reward, dtype=np.float64)), error, len(reward))
 
