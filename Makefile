@@ -7,10 +7,11 @@ TEXT ?=
 # USER is set by every shell: it counts only where it was said to make.
 export USER_ID := $(if $(filter command,$(origin USER)),$(USER))
 export TEXT
+export SET
 PYTHON ?= python3
 
 PY := .venv/bin/python
-ARGUMENTS = --config "$(CONFIG)" --run "$(RUN)" $(if $(SET),--set $(SET))
+ARGUMENTS = --config "$(CONFIG)" --run "$(RUN)" $(if $(SET),--set "$$SET")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data train eval export recommend serve update rollback simulate bench tensorboard smoke test test-all lint format clean
@@ -50,7 +51,7 @@ simulate: setup  ## let the agents learn in small worlds with a known optimum
 	@$(PY) -m pipelines.simulate $(ARGUMENTS)
 
 bench: setup  ## measure speed beside other libraries, which get environments of their own (.venv-bench*)
-	@$(PY) -m pipelines.bench --config "$(CONFIG)" $(if $(filter command line,$(origin RUN)),--run "$(RUN)") $(if $(SET),--set $(SET))
+	@$(PY) -m pipelines.bench --config "$(CONFIG)" $(if $(filter command line,$(origin RUN)),--run "$(RUN)") $(if $(SET),--set "$$SET")
 
 tensorboard: setup  ## watch RUN in the browser
 	@$(PY) -m tensorboard.main --logdir "$(RUN)/tensorboard"

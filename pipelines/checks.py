@@ -5,6 +5,9 @@ from tfrec_llm.config import Component, Config, ConfigError, choose
 from tfrec_llm.evaluation import policies
 from tfrec_llm.serving import facts
 
+FILES = "files"  # the corpus of `data.utterances`
+LANGUAGES = ("en", "zh")  # that texts are told apart by
+
 
 def check(config: Config) -> None:
     """Looks every exchangeable part up and builds its settings.
@@ -29,6 +32,11 @@ def check(config: Config) -> None:
         choose({**ranking.WORLDS, **ranking.SESSION_WORLDS}, Component(world), "simulate.worlds")
     _check_names((config.data.source,), data.DATASETS, "data.source")
     _check_names(config.text.corpora, data.CORPORA, "text.corpora")
+    _check_names(config.text.rows, {*data.CORPORA, FILES}, "text.rows")
+    _check_names(config.text.augment.back_translation, LANGUAGES, "text.augment.back_translation")
+    for corpus, rows in config.text.rows.items():
+        if rows < 1:
+            raise ConfigError(f"text.rows.{corpus}: expected at least 1, got {rows}.")
 
 
 def _check_rivals(rivals: tuple[Component, ...]) -> None:

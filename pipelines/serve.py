@@ -23,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     argv = sys.argv[1:] if argv is None else argv
     config, run = arguments.read(arguments.parser(__doc__).parse_args(argv))
-    with _learning(argv) if config.serving.learn else contextlib.nullcontext():
+    with (
+        contextlib.suppress(KeyboardInterrupt),  # how a server ends
+        _learning(argv) if config.serving.learn else contextlib.nullcontext(),
+    ):
         server.run_server(run, config.serving)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tfrec_llm.config import Data
 from tfrec_llm.data import SENTIMENTS, read_utterances
-from tfrec_llm.data.texts import collect, hash_split, language_of, normalise
+from tfrec_llm.data.texts import LONGEST, collect, hash_split, language_of, normalise
 
 
 @given(st.text())
@@ -102,6 +102,10 @@ def test_own_sentiments_and_own_column_names(tmp_path):
         ("sentence,intent\na,b\n", "column 'text' is missing"),
         ("text,label\nhello,b\n", "a column intent, emotion or sentiment"),
         ("text,intent\nhello,a\n ,b\n", "column 'text': expected a sentence, got at line 3"),
+        (
+            "text,intent\n!!!,a\n\U0001f600,b\nhello,a\nHello,b\n",
+            "none that can be used: 2 of 4 texts .* 2 come with different",
+        ),
         ("text,intent\nhello,a\nbye,a\n", "column 'intent': expected at least two different labels, got a"),
         (
             "text,intent,split\na,b,train\nc,d,dev\n",
@@ -117,6 +121,19 @@ def test_a_bad_file_is_refused_by_name_column_and_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_utterances(settings)
     assert settings.utterances in str(caught.value)
+
+
+def test_a_giant_text_is_cut_and_takes_no_room_from_the_others(tmp_path):
+    rows = [f"say {i},{'ab'[i % 2]}" for i in range(500)]
+    corpus = read_utterances(write(tmp_path, "\n".join(["text,intent", "x" * 1_000_000 + ",a", *rows]) + "\n"))
+    assert len(corpus.texts[0]) == LONGEST
+    assert corpus.texts.nbytes < 20_000_000
+
+
+def test_what_is_left_out_is_said(tmp_path, caplog):
+    caplog.set_level("INFO")
+    read_utterances(write(tmp_path, "text,intent\n!!!,a\nhello,a\nbye,b\n"))
+    assert "1 of 3 texts have no letter or digit, 0 come with different labels: left out" in caplog.text
 
 
 def test_a_wrong_encoding_and_no_path(tmp_path):

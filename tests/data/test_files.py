@@ -131,10 +131,15 @@ BAD_EVENTS = {
     "infinite time": ("u1,a,inf,x,1", "column 'timestamp'.*line 14: 'inf'"),
     "milliseconds": ("u1,a,1700000000000000,x,1", "column 'timestamp'.*divide by 1000"),
     "words as value": ("u1,a,5,x,good", "column 'value': expected a number, got at line 14: 'good'"),
+    "value beyond single precision": (
+        "u1,a,5,x,1e39",
+        "column 'value': expected a number of at most 3.4e38, .*line 14",
+    ),
     "NaN value": ("u1,a,5,x,NaN", "column 'value'.*line 14: 'NaN'"),
     "no user": (",a,5,x,1", "column 'user_id': expected an id .* line 14: ''"),
     "line break in an id": ('"u\n1",a,5,x,1', r"column 'user_id'.*line 14: 'u\\n1'"),
     "reserved id": ("u1,[unknown],5,x,1", "column 'item_id'.*line 14: '\\[unknown\\]'"),
+    "giant id before a bad time": (f"{'u' * 200_000},a,soon,x,1", "column 'timestamp'.*line 14: 'soon'"),
     "NUL": ("u1,a\0b,5,x,1", "line 14: expected text, got a NUL"),
 }
 
@@ -243,6 +248,26 @@ def test_items_in_parquet_with_lists_and_vectors(write, tmp_path):
     frame.to_parquet(tmp_path / "items.parquet")
     catalogue = load(write(*events()), items=str(tmp_path / "items.parquet")).catalogue
     assert catalogue.attributes == {"category": ((), (), ("x", "y"), (), ("z",), ())}
+
+
+@pytest.mark.parametrize("cells", [[["u1"], ["u2"]] * 6, [b"u1", b"u2"] * 6])
+def test_ids_in_parquet_that_are_no_single_values(tmp_path, cells):
+    frame = pd.DataFrame({"user_id": cells, "item_id": list("ab") * 6, "timestamp": range(12)})
+    frame.to_parquet(tmp_path / "events.parquet")
+    with pytest.raises(ValueError, match=r"events\.parquet: column 'user_id': expected an id, got at row 1"):
+        load(str(tmp_path / "events.parquet"))
+
+
+def test_a_date_far_ahead_is_a_date(write):
+    assert load(write(*events(), "u1,a,9999-12-31,x,1")).interactions.time.max() == 253_402_214_400
+
+
+def test_no_item_that_may_be_shown(write):
+    rows = [f"{name},{name.upper()},,1,no,," for name in "abcd"]
+    with pytest.raises(
+        ValueError, match=r"items\.csv: column 'available': expected true somewhere, got at line 2: 'no'"
+    ):
+        load(write(*events()), items=write(*rows, header=ITEMS, name="items.csv"))
 
 
 BAD_ITEMS = {

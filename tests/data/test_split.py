@@ -102,7 +102,7 @@ def test_first_basket_by_hand():
 
 
 def test_periods_longer_than_the_data():
-    with pytest.raises(ValueError, match=r"got no training events; lower data\.test_days"):
+    with pytest.raises(ValueError, match=r"all lie in the last 50 days, .* lower data\.test_days"):
         assemble(raw(*baskets()), RETAIL, dataclasses.replace(BASKETS, test_days=25), seed=1)
 
 

@@ -123,7 +123,12 @@ def apply_override(table: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set: {override!r}: {section!r} is a value, not a section.")
     try:
         table[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.lstrip().startswith(("[", "{")):
+            raise ConfigError(
+                f"--set: {key}: expected a list or table of TOML, got {text!r} ({error}); names in it need quotes, "
+                "which a shell takes away unless the whole setting is in others: 'key=[\"a\"]'."
+            ) from error
         table[last] = text
 
 

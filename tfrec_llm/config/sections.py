@@ -233,7 +233,7 @@ class Simulate:
 class Config:
     """One run."""
 
-    seed: int = setting(1, "the one seed", low=0)
+    seed: int = setting(1, "the one seed", low=0, high=2**32 - 1)
     data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)
     text: Text = field(default_factory=Text)

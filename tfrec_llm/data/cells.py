@@ -59,8 +59,9 @@ def read_numbers(table: Table, column: str, unknown: float) -> np.ndarray:
     cells = table.frame[column]
     empty = (cells.isna() | (cells.astype(str) == "")).to_numpy(bool)
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    good = np.abs(numbers) <= np.finfo(np.float32).max  # False for NaN
-    table.refuse(column, ~good & ~empty, "a number of at most 3.4e38", "correct the cells, or leave them empty")
+    table.refuse(column, ~np.isfinite(numbers) & ~empty, "a number", "correct the cells, or leave them empty")
+    large = np.abs(numbers) > np.finfo(np.float32).max  # False for NaN
+    table.refuse(column, large, "a number of at most 3.4e38", "correct the cells, or leave them empty")
     return np.where(empty, unknown, numbers).astype(np.float32)
 
 

@@ -65,6 +65,12 @@ def assemble(raw: RawData, domain: Domain, settings: Data, seed: int) -> Dataset
         last = int(events["timestamp"].max())
         periods = (last - 2 * settings.test_days * DAY, last - settings.test_days * DAY)
         counted = events[events["timestamp"] < periods[1]]
+        if not (events["timestamp"] < periods[0]).any():
+            raise ValueError(
+                f"interactions: expected events to learn from, got {len(events):,} that all lie in the last "
+                f"{2 * settings.test_days} days, which are kept for validation and test; lower data.test_days, or take "
+                'data.protocol = "last_item".'
+            )
     item_ids = frequent_items(counted["item_id"], settings.min_item_count)
     refuse_too_small(events["user_id"].unique(), item_ids, settings.min_item_count)
     everything = index_interactions(

@@ -132,6 +132,10 @@ def _items_of(table: Table, ids: pd.Series) -> pd.DataFrame:
     negative = (items["price"] < 0).to_numpy(bool)
     table.refuse("price", negative, "a price of at least 0", "correct the cells, or leave them empty")
     items["available"] = read_flags(table, "available")
+    if not items["available"].any():
+        table.refuse(
+            "available", ~items["available"].to_numpy(bool), "true somewhere", "correct it, or remove the column"
+        )
     attributes = _read_attributes(table)
     for name, values in attributes.items():
         items[name] = values

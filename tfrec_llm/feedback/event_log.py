@@ -231,8 +231,8 @@ class EventLog:
         """Refuses a file that is not the one that was opened: SQLite would go on writing into what nobody sees."""
         if self._path is not None and identity(self._path) != self._file:
             raise LogUnavailableError(
-                f"event log {self._name}: expected the database file that was opened, found none, or another one in its "
-                "place; nothing was kept. Put it back, or start the program again for a new one."
+                f"event log {self._name}: expected the database file that was opened, found none or another; "
+                "nothing was kept. Put it back, or start the program again for a new one."
             )
 
 

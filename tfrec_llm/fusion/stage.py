@@ -139,7 +139,7 @@ def _examples(rows: Rows) -> tuple[Examples, Examples, int]:
     _log.info("fusion: %d of %d rows skipped: the true next item is no candidate", skipped, len(stop))
     if not (counts[~stop] > 0).any():
         raise ValueError(
-            f"expected training rows with the true next item among their candidates, got none in {(~stop).sum()}; "
+            f"fusion: expected rows with the true next item among their candidates, got none in {(~stop).sum()}; "
             "raise retrieval.candidates, or, if users take the same items again, set repeat = true in the domain TOML."
         )
     label = (right / np.maximum(counts, 1)[:, None]).astype(np.float32)

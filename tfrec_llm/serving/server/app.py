@@ -86,6 +86,12 @@ def _bind(host: str, port: int) -> socket.socket:
     """The listening socket; a port that is taken is said before the model is loaded."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise OSError(
+            f"serving.host: expected an address of this machine, got {host!r} ({error.strerror}); say 127.0.0.1, or "
+            "0.0.0.0 for all of them."
+        ) from error
+    try:
         # with its protocol named, asyncio sends small answers at once instead of waiting for an acknowledgement
         listening = socket.socket(family, kind, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

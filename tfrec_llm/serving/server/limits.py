@@ -14,7 +14,9 @@ def check_recommend(form: RecommendForm, settings: Serving, facts: Facts) -> Non
     """
     most = min(settings.max_k, facts.candidates)
     if not 1 <= form.k <= most:
-        raise RefusedError(422, f"k: expected 1 to {most} items, got {form.k}; ask for fewer.")
+        raise RefusedError(
+            422, f"k: expected 1 to {most} items, got {form.k}; ask for {'at least one' if form.k < 1 else 'fewer'}."
+        )
     sizes = (
         ("history", len(form.history), settings.max_history, "items"),
         ("utterance", len(form.utterance), settings.max_utterance, "characters"),

@@ -88,7 +88,7 @@ def _completed(settings: Serving, environment: Mapping[str, str]) -> Serving:
     """
     if not all(settings.api_keys):
         raise ValueError(
-            f"serving.api_keys: expected keys, got an empty one; remove it, or give the keys by {KEYS} (a comma between)."
+            f"serving.api_keys: expected keys, got an empty one; remove it, or give keys by {KEYS}, a comma between."
         )
     keys = tuple(key for key in environment.get(KEYS, "").split(",") if key)
     return replace(settings, api_keys=settings.api_keys or keys)

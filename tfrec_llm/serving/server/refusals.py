@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from tfrec_llm.feedback import LogUnavailableError
 from tfrec_llm.serving.server.asks import AnswerError, ModelUnavailableError
 
+UNREADABLE = "body: expected JSON in UTF-8, got something that cannot be read as such; correct it."
+
 
 class RefusedError(Exception):
     """A request that is not answered.
@@ -27,7 +29,9 @@ class RefusedError(Exception):
 def add_handlers(app: FastAPI) -> None:
     """Makes every error of an app one JSON object."""
 
-    async def said(_: Request, error: Any) -> JSONResponse:
+    async def said(request: Request, error: Any) -> JSONResponse:
+        if isinstance(error, RequestValidationError) and not _is_json(request):
+            return answer(415, "expected the header Content-Type: application/json, got another; say what is sent.")
         return answer(*status_of(error))
 
     for kind in (
@@ -44,7 +48,7 @@ def status_of(error: Exception) -> tuple[int, str]:
     if isinstance(error, RequestValidationError):
         return 422, _first(error)
     if isinstance(error, HTTPException):
-        return error.status_code, str(error.detail)
+        return error.status_code, UNREADABLE if error.status_code == 400 else str(error.detail)
     if isinstance(error, TimeoutError):
         return 504, "expected an answer within serving.timeout_ms, got none; ask again."
     if isinstance(error, LogUnavailableError):
@@ -60,8 +64,16 @@ def answer(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status, headers)
 
 
+def _is_json(request: Request) -> bool:
+    """Whether the body, if the request may have one, is said to be JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return request.headers.get("content-length", "0") == "0" or kind == "application/json" or kind.endswith("+json")
+
+
 def _first(error: RequestValidationError) -> str:
     """The first thing that is wrong, by its place."""
     found = error.errors()[0]
+    if found["type"] == "json_invalid":
+        return UNREADABLE
     place = ".".join(str(part) for part in found["loc"]) or "body"
     return f"{place}: {found['msg']}."

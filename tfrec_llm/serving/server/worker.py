@@ -6,6 +6,7 @@ an old version goes with its process.
 
 import logging
 import os
+import signal
 import socket
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -28,14 +29,18 @@ AT_ONCE = 1  # golden queries of a policy that is taken over: requests wait mean
 def main() -> None:
     """Loads what the first frame names, says that it is ready, and answers until the server closes the socket."""
     logging.basicConfig(level=logging.INFO, format="worker: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the server's, which closes the socket
     stream = socket.socket(fileno=int(sys.argv[1])).makefile("rwb")
     order = wire.receive(stream)
     if order is None:
         return
     try:
         serving = _prepare(order[0])
-    except Exception as error:  # whatever it is, the server says it
-        _send(stream, {"error": f"{type(error).__name__}: {error}"})
+    except (ValueError, OSError) as error:  # the server says it
+        _send(stream, {"error": str(error).rstrip(".")})
+        sys.exit(1)
+    except Exception as error:
+        _send(stream, {"error": f"{type(error).__name__}: {error}".rstrip(".")})
         raise
     _send(stream, {"ready": asdict(serving.facts)})
     while (frame := wire.receive(stream)) is not None:

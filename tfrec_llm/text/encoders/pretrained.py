@@ -94,6 +94,7 @@ def read_shape(config: Mapping[str, Any], folder: Path) -> BertShape:
     needed = ["vocab_size", "max_position_embeddings", "type_vocab_size"]
     needed += [f.name for f in dataclasses.fields(BertShape) if f.default is dataclasses.MISSING]
     check_sizes(config, needed, folder)
+    _check_optional(config, folder)
     act, places = config.get("hidden_act", "gelu"), config.get("position_embedding_type", "absolute")
     if act not in ACTIVATIONS or places != "absolute" or config["hidden_size"] % config["num_attention_heads"]:
         raise ValueError(
@@ -103,6 +104,22 @@ def read_shape(config: Mapping[str, Any], folder: Path) -> BertShape:
         )
     known = {f.name: config[f.name] for f in dataclasses.fields(BertShape) if f.name in config}
     return BertShape(**known)
+
+
+def _check_optional(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuses optional entries of a `config.json` that are no numbers or names."""
+    epsilon, padding = config.get("layer_norm_eps", 1e-12), config.get("pad_token_id", 1)
+    if not isinstance(epsilon, float | int) or not 0 < epsilon < 1:
+        raise ValueError(f"{folder / 'config.json'}: expected a small layer_norm_eps, got {epsilon!r}; correct it.")
+    if not isinstance(config.get("hidden_act", "gelu"), str):
+        raise ValueError(f"{folder / 'config.json'}: expected a name as hidden_act, got {config['hidden_act']!r}.")
+    if config.get("model_type") in ROBERTA:
+        most = config["max_position_embeddings"] - 2
+        if type(padding) is not int or not 0 <= padding <= most:
+            raise ValueError(
+                f"{folder / 'config.json'}: expected a pad_token_id from 0 to {most} (positions are counted from it), "
+                f"got {padding!r}; correct it, or download it again."
+            )
 
 
 def check_sizes(config: Mapping[str, Any], needed: list[str], folder: Path) -> None:

@@ -50,7 +50,15 @@ def _word_piece(folder: Path, settings: dict[str, Any], described: dict[str, Any
         words = _lines(folder / WORDS) if (folder / WORDS).is_file() else _in_order(described["model"]["vocab"])
         return WordPiece(words, lower_case, strip_accents, split_chinese)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{folder}: {error}") from error
+        raise ValueError(
+            f"{folder}: expected a vocabulary of WordPiece in {WORDS} (UTF-8, a piece a line) or {DESCRIBED}, got "
+            f"{_told(error)}; download the checkpoint's tokenizer again."
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    """What an error says, with its kind where it says but a key."""
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,0 +1,33 @@
+"""The event log's SQLite file: how its connections behave, and whether it is still the one that was opened."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+READING = {"tfrec_llm_reads": True}  # execution options of a connection that does not write
+
+
+def prepare(connection: Any, _: Any) -> None:
+    """One writer beside any number of readers; deleted rows are overwritten; a commit waits for the disk."""
+    connection.isolation_level = None  # SQLAlchemy's BEGIN alone opens a transaction
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def begin(connection: sql.Connection) -> None:
+    """A writer takes its place at once, so that it is never refused half-way; a reader takes none."""
+    reads = connection.get_execution_options().items() >= READING.items()
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is: device and inode; None where there is none, or an empty one.
+
+    The file must not be opened for this: closing it would drop all locks that SQLite has on it in this process.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size else None
