@@ -72,6 +72,18 @@ def test_sql_in_ids_is_an_id_like_any_other(client, log):
     assert list(log.known_decisions([decision])) == [decision]
 
 
+def test_what_to_do_is_said(client):
+    text = json.dumps({"user_id": "ann", "k": 3})
+    forgotten = client.post("/recommend", content=text, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert (forgotten.status_code, "Content-Type: application/json" in forgotten.json()["error"]) == (415, True)
+    said = {"content-type": "application/json; charset=utf-8"}
+    assert client.post("/recommend", content=text, headers=said).status_code == 200
+    for body in (b'{"user_id": "ann"', b"\xff\xfe", b"[" * 100_000):
+        answer = client.post("/recommend", content=body, headers=said)
+        assert (answer.status_code in (400, 422), "expected JSON in UTF-8" in answer.json()["error"]) == (True, True)
+    assert "ask for at least one" in client.post("/recommend", json={"user_id": "ann", "k": 0}).json()["error"]
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("get", "/nowhere", 404), ("get", "/recommend", 405)])
 def test_strange_routes_are_json_too(client, method, path, status):
     answer = client.request(method, path)

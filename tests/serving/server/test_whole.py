@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.server.running import ROOT, SECRET, START_SECONDS, whole
+from tests.serving.server.running import ROOT, SECRET, START_SECONDS, Server, whole
 from tfrec_llm import config as configs
 from tfrec_llm import data, text
 from tfrec_llm.feedback import EventLog, sqlite_url, user_key
@@ -176,6 +176,14 @@ def test_a_run_without_an_export_is_one_sentence(tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+def test_a_host_that_nobody_knows_is_one_sentence(smoke_run, tmp_path):
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run)]
+    command += ["--set", "serving.host=nosuchhost.invalid", f"serving.log={sqlite_url(tmp_path / 'log.db')}"]
+    environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, "expected an address of this machine" in ended.stderr) == (2, True)
+
+
 def test_a_port_that_is_taken_is_one_sentence(server, smoke_run, tmp_path):
     port = server.url.rpartition(":")[2]
     command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run)]
@@ -183,6 +191,18 @@ def test_a_port_that_is_taken_is_one_sentence(server, smoke_run, tmp_path):
     environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert (ended.returncode, "to be free" in ended.stderr) == (2, True)
+
+
+def test_ctrl_c_ends_it_without_a_traceback(smoke_run, tmp_path):
+    command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(smoke_run), "--set"]
+    command += ["serving.port=0", "serving.engine=export", f"serving.log={sqlite_url(tmp_path / 'log.db')}"]
+    environment, path = {**os.environ, "TFREC_LLM_SECRET": SECRET}, tmp_path / "said.txt"
+    with path.open("w") as said:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said, start_new_session=True)
+        Server(process, path, tmp_path / "log.db")  # waits until it serves
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        assert process.wait(30) == 0
+    assert "Traceback" not in path.read_text()
 
 
 def test_an_export_that_was_changed_is_refused_before_it_is_opened(smoke_run, tmp_path):
@@ -193,3 +213,4 @@ def test_an_export_that_was_changed_is_refused_before_it_is_opened(smoke_run, tm
     command += ["--set", "serving.port=0"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, "expected saved_model.pb as the manifest says" in ended.stderr) == (2, True)
+    assert "Traceback" not in ended.stderr

@@ -196,6 +196,16 @@ def test_a_path_is_needed():
         ({"hidden_act": "silu"}, "expected hidden_act gelu, gelu_new, relu.*got silu"),
         ({"position_embedding_type": "relative_key"}, "got gelu, relative_key"),
         ({"num_attention_heads": 7}, "a multiple of num_attention_heads.* 64 and 7"),
+        ({"layer_norm_eps": "x"}, r"config\.json: expected a small layer_norm_eps, got 'x'"),
+        ({"hidden_act": ["gelu"]}, r"config\.json: expected a name as hidden_act, got \['gelu'\]"),
+        (
+            {"model_type": "roberta", "pad_token_id": "x"},
+            r"config\.json: expected a pad_token_id from 0 to .*, got 'x'",
+        ),
+        (
+            {"model_type": "roberta", "pad_token_id": 600},
+            r"config\.json: expected a pad_token_id from 0 to .*, got 600",
+        ),
         ({"hidden_size": "64"}, "expected positive numbers, got hidden_size '64'"),
         ({"num_hidden_layers": 3}, r"lacks 16 \(encoder\.layer\.2\.attention\.self\.query\.weight"),
         ({"num_hidden_layers": 1}, r"has 16 \(encoder\.layer\.1\..*, \.\.\.\) more"),
@@ -243,7 +253,11 @@ def test_a_vocabulary_without_special_tokens(folder):
     with pytest.raises(ValueError, match=r"got 3 words without \[PAD\], \[CLS\], \[SEP\]"):
         bert(Pretrained(str(folder)))
     (folder / "vocab.txt").write_bytes(b"\xff\xfe[PAD]")
-    with pytest.raises(ValueError, match="decode"):
+    with pytest.raises(ValueError, match=r"expected a vocabulary of WordPiece in vocab\.txt .* decode .*download"):
+        bert(Pretrained(str(folder)))
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer.json").write_text('{"model": {"type": "WordPiece"}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"expected a vocabulary of WordPiece .* got no 'vocab'"):
         bert(Pretrained(str(folder)))
 
 
