@@ -1,6 +1,7 @@
 """What every program takes: `--config --run --set`, and how every program fails: one sentence, no traceback."""
 
 import argparse
+import dataclasses
 import itertools
 import logging
 import os
@@ -12,8 +13,9 @@ from pathlib import Path
 from tfrec_llm import config as configs
 
 CONFIGS = Path(__file__).parent / "configs"
-CONFIG = "config.toml"  # the settings that a run folder was made with
-KEY = re.compile(r"[a-z_][\w.]*=")
+LACK = "expected enough memory, got too little; lower the batch size, widths or lengths of the stage that failed."
+_KEY = re.compile(r"(([a-z_]\w*)[\w.]*)=")
+_SECTIONS = {field.name for field in dataclasses.fields(configs.Config)}
 MEMORY = ("MemoryError", "ResourceExhaustedError")  # by name: not every program loads TensorFlow
 
 
@@ -49,44 +51,53 @@ def read(arguments: argparse.Namespace) -> tuple[configs.Config, Path]:
         names = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
         raise configs.ConfigError(f"config {arguments.config!r}: expected a path to a TOML or one of {names}.")
     run = arguments.run or Path("runs") / path.stem
-    _check_run(run, path)
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"--run: expected a folder or a new name, got the file {run}; give another name.")
     return configs.load(path, [one for several in arguments.set for one in settings_of(several)]), run
 
 
 def settings_of(text: str) -> list[str]:
-    """The settings in a text: a new one begins where white space is followed by `key=`, outside brackets and quotes."""
-    starts, depth, quote, before = [0], 0, "", ""
-    for place, character in enumerate(text):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'" and (depth or before == "="):
-            quote = character
-        elif depth <= 0 and before.isspace() and KEY.match(text, place):
-            starts.append(place)
-        depth += 0 if quote else (character in "[{") - (character in "]}")
-        before = character
+    """The settings in a text.
+
+    A new one begins where white space is followed by a key of the config and "=", but not inside the quotes, list or
+    table that the one before it may have as its value.
+    """
+    starts, place = [0], 0
+    while place < len(text):
+        if found := _KEY.match(text, place):
+            if found[2] in _SECTIONS and (place == 0 or text[place - 1].isspace()):
+                starts.append(place)
+            place = _end_of_value(text, found.end())
+        else:
+            place += 1
     parts = [text[start:end].strip() for start, end in itertools.pairwise([*starts, len(text)])]
     return [part for part in parts if part]
 
 
+def _end_of_value(text: str, start: int) -> int:
+    """Where a quoted text, a list or a table ends that begins at `start`; the start itself where none does."""
+    depth, quote, place = 0, "", start
+    if not text.startswith(("[", "{", '"', "'"), start):
+        return start
+    while place < len(text):
+        character = text[place]
+        if quote:
+            place += quote == '"' and character == "\\"  # what it escapes is no end
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}")
+        place += 1
+        if not quote and not depth:
+            return place
+    return start  # it never ends: what it is, TOML says
+
+
 def _folder(text: str) -> Path:
     if not text.strip():
-        raise argparse.ArgumentTypeError("expected a folder, got an empty name")
+        raise argparse.ArgumentTypeError("expected a folder, got an empty name; leave it out, or name one")
     return Path(text)
-
-
-def _check_run(run: Path, config: Path) -> None:
-    """Refuses a run folder in which something of the user's own would be written over."""
-    if run.exists() and not run.is_dir():
-        raise ValueError(f"--run: expected a folder or a new name, got the file {run}; give another name.")
-    kept = run / CONFIG
-    if kept.exists() and kept.samefile(config) and not (run / "data" / "stage.json").exists():
-        raise ValueError(
-            f"--run: expected another folder than that of your config {config}, since a run keeps its settings there "
-            f"as {CONFIG}; name another folder, or the file."
-        )
-    if run.is_dir() and not kept.exists() and any(run.iterdir()):
-        raise ValueError(f"--run: expected a run folder, an empty one or a new name, got {run}, which holds no run.")
 
 
 def program(main: Callable[[Sequence[str] | None], None]) -> None:
@@ -107,10 +118,7 @@ def program(main: Callable[[Sequence[str] | None], None]) -> None:
     except Exception as error:
         if os.environ.get("TFREC_LLM_DEBUG") or not (isinstance(error, ValueError | OSError) or _of_memory(error)):
             raise
-        lack = (
-            "not enough memory; lower the batch sizes or widths of the stage that failed: " if _of_memory(error) else ""
-        )
-        print(f"error: {lack}{str(error).splitlines()[0] if lack else error}", file=sys.stderr)
+        print(f"error: {LACK if _of_memory(error) else error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -5,7 +5,7 @@ from tfrec_llm.config import Component, Config, ConfigError, choose
 from tfrec_llm.evaluation import policies
 from tfrec_llm.serving import facts
 
-FILES = "files"  # the corpus of `data.utterances`
+MADE = ("files", "domain")  # corpora that are made: of `data.utterances`, of the domain's templates
 LANGUAGES = ("en", "zh")  # that texts are told apart by
 
 
@@ -32,7 +32,7 @@ def check(config: Config) -> None:
         choose({**ranking.WORLDS, **ranking.SESSION_WORLDS}, Component(world), "simulate.worlds")
     _check_names((config.data.source,), data.DATASETS, "data.source")
     _check_names(config.text.corpora, data.CORPORA, "text.corpora")
-    _check_names(config.text.rows, {*data.CORPORA, FILES}, "text.rows")
+    _check_names(config.text.rows, {*data.CORPORA, *MADE}, "text.rows")
     _check_names(config.text.augment.back_translation, LANGUAGES, "text.augment.back_translation")
     for corpus, rows in config.text.rows.items():
         if rows < 1:

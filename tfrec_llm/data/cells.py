@@ -8,6 +8,7 @@ from tfrec_llm.data.vocabulary import UNKNOWN_ID
 
 _LAST_SECOND = 253_402_300_799  # end of the year 9999: beyond, it is milliseconds
 NESTED = (np.ndarray, list, tuple, dict, bytes)  # what a cell of Parquet may be that is no single value
+_LONGEST_ID = 1_000  # characters: every id has room for the longest
 _FLAGS = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": False, "no": False}
 
 
@@ -15,14 +16,15 @@ def read_ids(table: Table, column: str) -> pd.Series:
     """Ids as str; whole numbers in Parquet become their digits.
 
     Raises:
-      ValueError: an id is empty, holds a line break or NUL, or is the reserved "[unknown]".
+      ValueError: an id is empty or too long, holds a line break or NUL, or is the reserved "[unknown]".
     """
     nested = np.array([isinstance(cell, NESTED) for cell in table.frame[column]])
     table.refuse(column, nested, "an id", "write one text or whole number in each cell")
     codes, values = pd.factorize(table.frame[column], use_na_sentinel=True)
     texts = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in values]
-    bad = np.array([not text or text == UNKNOWN_ID or any(c in text for c in "\n\r\0") for text in texts] + [True])
-    expected = f"an id (not empty, no line break, not {UNKNOWN_ID!r})"
+    bad = [not 0 < len(text) <= _LONGEST_ID or text == UNKNOWN_ID or any(c in text for c in "\n\r\0") for text in texts]
+    bad = np.array([*bad, True])
+    expected = f"an id (1 to {_LONGEST_ID} characters, no line break, not {UNKNOWN_ID!r})"
     table.refuse(column, bad[codes], expected, "correct or remove these rows")
     return pd.Series(np.array(texts, dtype=object)[codes], index=table.frame.index)
 

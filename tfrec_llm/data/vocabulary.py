@@ -61,7 +61,7 @@ def make_catalogue(items: pd.DataFrame, item_ids: np.ndarray) -> Catalogue:
     attributes = [name for name in items.columns if name not in ITEM_COLUMNS]
     return Catalogue(
         item_ids=np.array(["", UNKNOWN_ID, *item_ids], dtype=str),
-        titles=np.array(["", UNKNOWN_ID, *rows["title"]], dtype=str),
+        titles=np.array(["", UNKNOWN_ID, *rows["title"].str.slice(0, LONGEST)], dtype=str),
         texts=np.array(["", "", *rows["text"].str.slice(0, LONGEST)], dtype=str),
         attributes={name: ((), (), *rows[name]) for name in attributes},
         price=np.concatenate([[np.nan, np.nan], rows["price"]]).astype(np.float32),

@@ -197,7 +197,7 @@ def test_a_path_is_needed():
         ({"position_embedding_type": "relative_key"}, "got gelu, relative_key"),
         ({"num_attention_heads": 7}, "a multiple of num_attention_heads.* 64 and 7"),
         ({"layer_norm_eps": "x"}, r"config\.json: expected a small layer_norm_eps, got 'x'"),
-        ({"hidden_act": ["gelu"]}, r"config\.json: expected a name as hidden_act, got \['gelu'\]"),
+        ({"hidden_act": ["gelu"]}, r"config\.json: expected hidden_act to be a name, got \['gelu'\]"),
         (
             {"model_type": "roberta", "pad_token_id": "x"},
             r"config\.json: expected a pad_token_id from 0 to .*, got 'x'",

@@ -178,6 +178,7 @@ class Recorder:
                     gone, _ = await asyncio.to_thread(lambda before=before: self._open().forget_before(before, SLICE))
                 except LogUnavailableError as error:
                     log.warning("retention: %s", error)
+                    gone = 0
                 await asyncio.sleep(PAUSE)
             await asyncio.sleep(HOUR)
 

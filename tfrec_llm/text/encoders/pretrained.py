@@ -112,7 +112,7 @@ def _check_optional(config: Mapping[str, Any], folder: Path) -> None:
     if not isinstance(epsilon, float | int) or not 0 < epsilon < 1:
         raise ValueError(f"{folder / 'config.json'}: expected a small layer_norm_eps, got {epsilon!r}; correct it.")
     if not isinstance(config.get("hidden_act", "gelu"), str):
-        raise ValueError(f"{folder / 'config.json'}: expected a name as hidden_act, got {config['hidden_act']!r}.")
+        raise ValueError(f"{folder / 'config.json'}: expected hidden_act to be a name, got {config['hidden_act']!r}.")
     if config.get("model_type") in ROBERTA:
         most = config["max_position_embeddings"] - 2
         if type(padding) is not int or not 0 <= padding <= most:
