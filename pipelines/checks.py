@@ -1,7 +1,12 @@
-"""Refuses a config whose names or settings do not fit, before anything is fetched, trained or written."""
+"""Refuses a config or a folder that does not fit, before anything is fetched, trained or written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tomli_w
 
 from tfrec_llm import behaviour, data, fusion, ranking, retrieval, text
-from tfrec_llm.config import Component, Config, ConfigError, choose
+from tfrec_llm.config import Component, Config, ConfigError, choose, load, to_table
 from tfrec_llm.evaluation import policies
 from tfrec_llm.serving import facts
 
@@ -68,3 +73,33 @@ def _check_names(names, known, where: str) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(f"{where}: expected one of {', '.join(sorted(known))}, got {name!r}.")
+
+
+def check_folder(run: Path, stages: Sequence[str]) -> None:
+    """Refuses a folder with things of a user's own that a run would write over.
+
+    Args:
+      run: where a run is to be.
+      stages: names of the folders that it makes there.
+
+    Raises:
+      ValueError: a config.toml that no run wrote, or a folder with a stage's name that is none.
+    """
+    kept, made = run / "config.toml", [name for name in stages if (run / name).exists()]
+    strange = [name for name in made if name != "export" and not (run / name / "stage.json").exists()]
+    if strange and not kept.exists():
+        raise ValueError(
+            f"--run: expected a run folder or a new name, got {run}, whose {strange[0]} is none of a run; name another."
+        )
+    if kept.exists() and not made and not _is_ours(kept):
+        raise ValueError(
+            f"--run: expected a run folder or a new name, got {run} with a config.toml of your own, where a run keeps "
+            "its settings; name another folder, or rename the file."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return tomli_w.dumps(to_table(load(path))) == path.read_text(encoding="utf-8")
+    except (ValueError, OSError):
+        return False

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from pipelines import sessions
-from pipelines.checks import check, check_exportable
+from pipelines.checks import check, check_exportable, check_folder
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm import config as configs
 from tfrec_llm.config import Config, ConfigError, to_table
@@ -48,38 +48,12 @@ def run_stages(config: Config, run: Path, upto: str = "export", again: str = "al
         raise ConfigError(f"train.init_from: expected another run than {run} itself; name the one to start from.")
     training.find_origin(config.train)  # a bad one is refused before anything is fetched or written
     training.set_threads(config.train)
-    _check_own(run)
+    check_folder(run, ORDER)
     begin = "export" if again == "export" and _is_added_to(config, run) else ORDER[0]
     files.write_text(run / "config.toml", tomli_w.dumps(to_table(config)))
     sources.fetch_all(archives.names_for(config))
     for name in ORDER[ORDER.index(begin) : ORDER.index(upto) + 1]:
         STAGES[name](config, run, again == name)
-
-
-def _check_own(run: Path) -> None:
-    """Refuses a folder with things of a user's own that a run would write over.
-
-    Raises:
-      ValueError: a config.toml that no run wrote, or a folder with a stage's name that is none.
-    """
-    kept, made = run / "config.toml", [name for name in ORDER if (run / name).exists()]
-    strange = [name for name in made if name != "export" and not (run / name / "stage.json").exists()]
-    if strange and not kept.exists():
-        raise ValueError(
-            f"--run: expected a run folder or a new name, got {run}, whose {strange[0]} is none of a run; name another."
-        )
-    if kept.exists() and not made and not _is_ours(kept):
-        raise ValueError(
-            f"--run: expected a run folder or a new name, got {run} with a config.toml of your own, where a run keeps "
-            "its settings; name another folder, or rename the file."
-        )
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        return tomli_w.dumps(to_table(configs.load(path))) == path.read_text(encoding="utf-8")
-    except (ValueError, OSError):
-        return False
 
 
 def _is_added_to(config: Config, run: Path) -> bool:

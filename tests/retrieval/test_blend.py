@@ -94,7 +94,7 @@ def test_of_many_rows_some_are_drawn_and_the_weights_are_still_found(world, as_h
     monkeypatch.setattr(blend, "STOP_ROWS", 40)
     source, rows = made(world, as_history, signal={"towers": 1.0, "behaviour": 0.5})
     figures = fit_blend(source, [rows], Config(), stage("blend"))
-    assert set(asked) == {120, 40}
+    assert {120, 40} <= set(asked) <= {120, 40, 160}
     assert {entry["n"] for entry in figures.values()} == {40}
     weights = source.weights.numpy()[:, :2] / source.scale.numpy()[:2]
     np.testing.assert_allclose(weights, [[0.5, 1.0], [0.5, 1.0]], atol=0.35)

@@ -75,7 +75,7 @@ class Moments:
         allowed = source.allowed(rows.history, rows.exclude)  # [B, N+2]
         scores = tf.einsum("bns,bs->bn", phi, tf.einsum("bsp,p->bs", design, theta))
         log_p = tf.nn.log_softmax(tf.where(allowed, scores, -1e9))  # [B, N+2]
-        share, valid = _targets(rows.target, allowed)  # [B, M]
+        share, valid = targets_of(rows.target, allowed)  # [B, M]
         weight *= tf.cast(tf.reduce_any(valid, axis=1), tf.float32)  # [B]
         loss = -tf.reduce_sum(share * tf.gather(log_p, rows.target, batch_dims=1), axis=1)  # [B]
         wanted = tf.einsum("bms,bm->bs", tf.gather(phi, rows.target, batch_dims=1), share)  # [B, S]
@@ -101,7 +101,7 @@ class Moments:
         return tf.stack(columns, axis=-1)
 
 
-def _targets(target: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+def targets_of(target: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
     """The share of each target in its row's answer [B, M], and which targets count [B, M]."""
     valid = (target >= FIRST_ITEM) & tf.gather(allowed, target, batch_dims=1)
     mask = tf.cast(valid, tf.float32)
