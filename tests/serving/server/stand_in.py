@@ -4,6 +4,7 @@ What it answers comes from the export's own signatures, over a real connection, 
 requests together, reads its files and moves its labels is not shown by it.
 """
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -30,6 +31,7 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, folder):
         self.signatures = tf.saved_model.load(str(folder)).signatures
         self.version, self.asked, self.fails = int(folder.name), [], None
+        self._turn = threading.Lock()  # TensorFlow's eager runtime has died of a first call from three threads
 
     def Predict(self, request, context):  # noqa: N802  (the service's name)
         self._check(request.model_spec, context)
@@ -42,7 +44,9 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "inputs of different lengths")
         response = predict_pb2.PredictResponse()
         self._describe(response.model_spec, name)
-        for key, value in self.signatures[name](**inputs).items():
+        with self._turn:
+            outputs = self.signatures[name](**inputs)
+        for key, value in outputs.items():
             if not request.output_filter or key in request.output_filter:
                 response.outputs[key].CopyFrom(self._repeated(value))
         return response
