@@ -250,26 +250,6 @@ def test_items_in_parquet_with_lists_and_vectors(write, tmp_path):
     assert catalogue.attributes == {"category": ((), (), ("x", "y"), (), ("z",), ())}
 
 
-@pytest.mark.parametrize("cells", [[["u1"], ["u2"]] * 6, [b"u1", b"u2"] * 6])
-def test_ids_in_parquet_that_are_no_single_values(tmp_path, cells):
-    frame = pd.DataFrame({"user_id": cells, "item_id": list("ab") * 6, "timestamp": range(12)})
-    frame.to_parquet(tmp_path / "events.parquet")
-    with pytest.raises(ValueError, match=r"events\.parquet: column 'user_id': expected an id, got at row 1"):
-        load(str(tmp_path / "events.parquet"))
-
-
-def test_a_date_far_ahead_is_a_date(write):
-    assert load(write(*events(), "u1,a,9999-12-31,x,1")).interactions.time.max() == 253_402_214_400
-
-
-def test_no_item_that_may_be_shown(write):
-    rows = [f"{name},{name.upper()},,1,no,," for name in "abcd"]
-    with pytest.raises(
-        ValueError, match=r"items\.csv: column 'available': expected true somewhere, got at line 2: 'no'"
-    ):
-        load(write(*events()), items=write(*rows, header=ITEMS, name="items.csv"))
-
-
 BAD_ITEMS = {
     "price": ("b,B,,cheap,yes,,", "column 'price': expected a number, got at line 3: 'cheap'"),
     "negative price": ("b,B,,-1,yes,,", "column 'price': expected a price of at least 0, got at line 3: '-1'"),
