@@ -122,3 +122,23 @@ def test_effective_sample_and_warnings_by_hand():
     heavy[0] = 200
     assert [warning.split()[0] for warning in policies.warnings_of(heavy)] == ["only", "one"]
     assert policies.warnings_of(np.ones((1000, 1))) == ()
+
+
+def test_a_policy_over_other_candidates_is_refused():
+    feedback, _ = two_slots()
+    with pytest.raises(ValueError, match="over the log's 3 candidates, got one over 4"):
+        policies.weigh(feedback, np.full((4, 2, 4), 0.25))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rewards": np.full((4, 2), np.nan)}, "expected finite rewards"),
+        ({"slate": np.tile([[0, 3]], (4, 1))}, "expected positions from 0 to 2"),
+        ({"propensities": np.zeros((4, 2))}, "expected propensities above 0"),
+    ],
+)
+def test_a_reward_model_is_not_fitted_on_a_bad_log(change, message):
+    feedback, _ = two_slots()
+    with pytest.raises(ValueError, match=message):
+        policies.cross_fitted(feedback._replace(**change))

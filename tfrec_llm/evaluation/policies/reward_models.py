@@ -14,6 +14,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
 from tfrec_llm.config import Component, choose, setting
+from tfrec_llm.evaluation.policies.weights import check_log
 from tfrec_llm.types import SlateFeedback
 
 _ROWS = 200_000  # pairs of decision and candidate that are predicted at a time
@@ -137,7 +138,7 @@ def cross_fitted(feedback: SlateFeedback, component: Component = RIDGE, folds: i
 
     Raises:
       ConfigError: no such model, or settings that do not fit it.
-      ValueError: fewer than two decisions or folds.
+      ValueError: fewer than two decisions or folds; see `check_log`.
     """
     settings, builder = choose(REWARD_MODELS, component, "reward model")
     context, candidates = np.asarray(feedback.context, float), np.asarray(feedback.candidates, float)
@@ -145,6 +146,7 @@ def cross_fitted(feedback: SlateFeedback, component: Component = RIDGE, folds: i
     if min(len(slate), folds) < 2:
         raise ValueError(f"expected two decisions and two folds at least, got {len(slate)} and {folds}: collect more.")
     predicted = np.empty((*slate.shape, candidates.shape[1]))
+    check_log(feedback, np.full(predicted.shape, 1 / candidates.shape[1]))
     for train, held in KFold(min(folds, len(slate)), shuffle=True, random_state=seed).split(slate):
         filled = slate[train] >= 0
         count = np.maximum(filled.sum(0), 1)

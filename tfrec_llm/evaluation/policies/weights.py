@@ -86,6 +86,9 @@ def check_log(feedback: SlateFeedback, policy: np.ndarray, low: float = -np.inf,
             f"expected slates, rewards and propensities [R, n] and a policy [R, n, K], none empty, got "
             f"{slate.shape}, {np.shape(feedback.rewards)}, {np.shape(feedback.propensities)} and {shape}."
         )
+    offered = np.shape(feedback.candidates)
+    if len(offered) == 3 and offered[1] != shape[2]:
+        raise ValueError(f"expected a policy over the log's {offered[1]} candidates, got one over {shape[2]}.")
     rewards, propensities, filled = np.asarray(feedback.rewards), np.asarray(feedback.propensities), slate >= 0
     total = np.sum(policy, axis=2)
     _refuse((slate < -1) | (slate >= shape[2]), slate, f"positions from 0 to {shape[2] - 1}, -1 for none")
