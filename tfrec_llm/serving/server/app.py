@@ -22,6 +22,8 @@ from tfrec_llm.serving.server.parts import Parts, compose, look_again
 from tfrec_llm.serving.server.refusals import add_handlers
 from tfrec_llm.serving.versions import ADDED
 
+BACKLOG = 2048  # connections that wait, as uvicorn's own default
+
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +74,7 @@ async def serve(run: Path, settings: Serving) -> None:
         if isinstance(parts.model, Model):  # a TensorFlow Serving follows the labels itself
             following.append(follow(parts.model, run / "export", settings.follow_seconds, parts.measures))
         following = [asyncio.create_task(looking) for looking in following]
+        listening.listen(BACKLOG)  # from here on nobody is refused, though the first answer waits for the app's start
         log.info("serving on http://%s:%d (documentation at /docs)", *listening.getsockname()[:2])
         await uvicorn.Server(config).serve(sockets=[listening])
     finally:
