@@ -30,7 +30,7 @@ def feedback():
 
 
 def test_before_practice_it_draws_by_the_predicted_reward():
-    agent = SessionValues(SessionValuesSettings(temperature=0.1), AgentShape(2, 2, 3, prior=1))
+    agent = SessionValues(SessionValuesSettings(reward_temperature=0.1), AgentShape(2, 2, 3, prior=1))
     agent.network.adapt(np.ones((2, 2)), np.eye(2), value=0.5)
     weights = np.exp(np.array([0.3, 0.15, 0.05]) / 0.1)  # value x the blend's probability
     np.testing.assert_allclose(slots(agent), weights / weights.sum(), rtol=1e-4)
@@ -50,8 +50,8 @@ def test_practice_moves_what_is_drawn_and_not_what_is_greedy():
     np.testing.assert_allclose(slots(agent), weights / weights.sum(), atol=0.02)
 
 
-def test_relevance_keeps_what_does_not_fit_rare():
-    probability = ByIndex(tf.constant([[0.5 + 0.1 * np.log(0.6), 0.5 + 0.1 * np.log(0.3)]], tf.float32), 0.1)
+def test_its_own_logits_are_drawn_by():
+    probability = ByIndex(tf.constant([[5.0 + np.log(0.6), 5.0 + np.log(0.3)]], tf.float32))
     drawn = probability.probabilities(tf.zeros([1, 2]), tf.constant([[True, True]])).numpy()[0]
     assert drawn == pytest.approx([2 / 3, 1 / 3], rel=1e-5)
 

@@ -36,7 +36,10 @@ class SessionValuesSettings:
     relevance: float = setting(
         0.15, "what one unit of the log-odds of the predicted reward counts beside the value", low=0
     )
-    temperature: float = setting(0.005, "an index so much higher is e times as likely", low=1e-6)
+    temperature: float = setting(0.05, "an index so much higher is e times as likely", low=1e-6)
+    reward_temperature: float = setting(
+        0.005, "before sessions taught values: a predicted reward so much higher is e times as likely", low=1e-6
+    )
     discount: float = setting(
         0.0, "share of an item's value that is what the rest of the session brings", low=0, high=1
     )
@@ -77,18 +80,17 @@ class Heads(tf.keras.layers.Layer):
 
 @dataclass(frozen=True, eq=False)
 class ByIndex:
-    """A softmax of an index of the agent's own, in place of the scores.
+    """A softmax of logits of the agent's own, in place of the scores.
 
-    index: [B, K].
+    logits: [B, K].
     """
 
-    index: tf.Tensor
-    temperature: float
+    logits: tf.Tensor
 
     def probabilities(self, scores: tf.Tensor, remaining: tf.Tensor) -> tf.Tensor:
         """See `Rule`."""
         del scores
-        return Boltzmann(self.temperature).probabilities(self.index, remaining)
+        return Boltzmann(1.0).probabilities(self.logits, remaining)
 
 
 class SessionValues(tf.Module):
@@ -128,8 +130,10 @@ class SessionValues(tf.Module):
         """Both at once: the rewards are predicted once."""
         rewards = self.scores(context, candidates)
         odds = tf.math.log(tf.maximum(rewards, _TINY)) - tf.math.log(tf.maximum(1 - rewards, _TINY))
-        index = self._values(context, candidates.features) + self.settings.relevance * odds
-        return rewards, ByIndex(tf.where(self.network.practised > 0, index, rewards), self.settings.temperature)
+        settings = self.settings
+        index = self._values(context, candidates.features) + settings.relevance * odds
+        untaught = rewards / settings.reward_temperature
+        return rewards, ByIndex(tf.where(self.network.practised > 0, index / settings.temperature, untaught))
 
     @tf.autograph.experimental.do_not_convert
     def train(self, feedback: SlateFeedback) -> tf.Tensor:
