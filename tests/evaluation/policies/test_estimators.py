@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
 from pipelines.off_policy.coverage import CoverageConfig, study
 from tfrec_llm.config import Component, ConfigError
 from tfrec_llm.evaluation import policies
+from tfrec_llm.evaluation.policies.reward_models import PENALTIES, ridge
 from tfrec_llm.types import SlateFeedback
 
 
@@ -152,6 +154,17 @@ def test_reward_models_learn_what_items_are_worth_and_not_the_decisions_own_rewa
     with threadpool_limits(1):
         again = policies.cross_fitted(flipped, Component(name))
     np.testing.assert_allclose(again[0], predicted[0])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 5), (30, 60)])
+def test_the_ridge_is_that_of_scikit_learn(rows, columns):
+    generator = np.random.default_rng(rows)
+    x = generator.normal(1, 2, (rows, columns))
+    y = x[:, :3] @ [1, 0.5, -0.2] + generator.normal(0.7, 2, rows)
+    weights, intercept = ridge(x, y)
+    theirs = RidgeCV(PENALTIES).fit(x, y)
+    np.testing.assert_allclose(weights, theirs.coef_, atol=1e-10)
+    assert intercept == pytest.approx(theirs.intercept_, abs=1e-10)
 
 
 def test_a_reward_model_needs_two_decisions():

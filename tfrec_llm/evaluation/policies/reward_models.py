@@ -1,6 +1,6 @@
 """Predicted rewards of all candidates, each decision by a model that did not see it.
 
-The models are scikit-learn's; cross-fitting keeps a decision's own reward out of its prediction, so that estimators
+Trees are scikit-learn's; cross-fitting keeps a decision's own reward out of its prediction, so that estimators
 that correct the model stay unbiased (Chernozhukov et al., 2018).
 """
 
@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
+from threadpoolctl import threadpool_limits
 
 from tfrec_llm.config import Component, choose, setting
 from tfrec_llm.evaluation.policies.weights import check_log
@@ -19,6 +19,7 @@ from tfrec_llm.types import SlateFeedback
 
 _ROWS = 200_000  # pairs of decision and candidate that are predicted at a time
 _TINY = 1e-9
+PENALTIES = np.logspace(-1, 5, 13)
 RIDGE = Component("ridge")
 
 
@@ -53,11 +54,10 @@ class Ridge:
         columns = [c, f]
         if c.shape[1] * f.shape[1] <= self._pairs:
             columns.append((c[:, :, None] * f[:, None, :]).reshape(len(c), -1))
-        model = RidgeCV(np.logspace(-1, 5, 13)).fit(np.concatenate(columns, axis=1), reward)
-        parts = np.split(model.coef_, np.cumsum([c.shape[1], f.shape[1]]))
+        weights, self._intercept = ridge(np.concatenate(columns, axis=1), reward)
+        parts = np.split(weights, np.cumsum([c.shape[1], f.shape[1]]))
         self._of_context, self._of_features, pairs = parts
         self._of_pairs = pairs.reshape(c.shape[1], -1) if len(pairs) else np.zeros((c.shape[1], f.shape[1]))
-        self._intercept = model.intercept_
 
     def predict(self, context: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """See `RewardModel`."""
@@ -67,6 +67,32 @@ class Ridge:
 
     def _scaled(self, context: np.ndarray, features: np.ndarray) -> list[np.ndarray]:
         return [(part - mean) / std for part, (mean, std) in zip((context, features), self._scales, strict=True)]
+
+
+def ridge(columns: np.ndarray, target: np.ndarray, penalties: np.ndarray = PENALTIES) -> tuple[np.ndarray, float]:
+    """Ridge regression whose penalty has the least squared error of leaving one row out, in closed form.
+
+    The same as scikit-learn's `RidgeCV`, which decomposes all rows: the columns' products are enough, and with ten
+    thousand rows of some hundred columns a tenth of the time.
+
+    Args:
+      columns: [M, P].
+      target: [M].
+      penalties: to choose from.
+
+    Returns:
+      [P] weights and the intercept.
+    """
+    centre, level = columns.mean(0), target.mean()
+    centred, rest = columns - centre, target - level
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    turned = centred @ vectors  # [M, P] rows in the basis of the products
+    shrunk = 1 / (np.maximum(values, 0.0)[:, None] + penalties)  # [P, penalties]
+    solved = (turned.T @ rest)[:, None] * shrunk
+    own = turned**2 @ shrunk + 1 / len(target)  # [M, penalties] what a row has to say in its own prediction
+    errors = (rest[:, None] - turned @ solved) / np.maximum(1 - own, _TINY)
+    weights = vectors @ solved[:, int(np.square(errors).mean(0).argmin())]
+    return weights, float(level - centre @ weights)
 
 
 @dataclass(frozen=True)
@@ -154,6 +180,7 @@ def cross_fitted(feedback: SlateFeedback, component: Component = RIDGE, folds: i
         row, slot = np.nonzero(filled)
         shown = candidates[train][row, slate[train][row, slot]]
         model = builder(settings, seed)
-        model.fit(context[train][row], shown, rewards[train][row, slot] - usual[slot])
+        with threadpool_limits(1):  # too small to share: where others work, threads wait for each other
+            model.fit(context[train][row], shown, rewards[train][row, slot] - usual[slot])
         predicted[held] = usual[:, None] + model.predict(context[held], candidates[held])[:, None, :]
     return predicted
