@@ -32,7 +32,7 @@ def logged_function(agent: Agent, floor: float, explore_top: int) -> Callable[[S
       whose result [R, n, K] sums to one over what is left, as `evaluation.policies` wants it; 0 where nothing is.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)  # nothing in it needs it, and converting takes seconds
     def probabilities(context: tf.Tensor, features: tf.Tensor, slate: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         candidates = Candidates(tf.zeros_like(allowed, tf.int32), tf.zeros_like(allowed, tf.float32), features, allowed)
         scores, rule = agent.scores(context, candidates), agent.rule(context, candidates)
