@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from pipelines import sessions
 from tfrec_llm import evaluation, serving
-from tfrec_llm.config import Config
+from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.feedback import DecisionRow, EventRow, sqlite_url
 from tfrec_llm.ranking.simulators import (
     Play,
@@ -63,7 +63,14 @@ def judge_crowd(config: Config, run: Path, dataset: Dataset, scratch: Path) -> d
 
     Returns:
       `ranking.crowd.gain|shift_<amount>` relative to the shipped version, `.reward`, `.shipped_reward`, `.versions`.
+
+    Raises:
+      ConfigError: nobody's sessions are judged.
     """
+    if not config.simulate.session_users:
+        raise ConfigError(
+            "simulate.session_users: expected at least 1, whose sessions tell what the crowd taught, got 0; leave it."
+        )
     tables, metrics = fit_simulator("judge", dataset, None, config.seed)
     for amount in (config.simulate.crowd_shift, 0.0):
         world = make_sessions(shifted(tables, dataset, amount, config.seed), dataset)

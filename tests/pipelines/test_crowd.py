@@ -53,3 +53,9 @@ def test_without_a_server_it_says_so(run):
     command = ["--config", str(run / "config.toml"), "--run", str(run), "--set", *SMALL]
     with pytest.raises(ValueError, match="expected a running server"):
         simulate.main([*command, "simulate.server=http://127.0.0.1:9"])
+
+
+def test_a_crowd_that_nobody_judges_is_refused(run):
+    command = ["--config", str(run / "config.toml"), "--run", str(run), "--set", "simulate.worlds=[]"]
+    with pytest.raises(ValueError, match=r"simulate\.session_users: expected at least 1"):
+        simulate.main([*command, "simulate.session_users=0", "simulate.crowd_sessions=64"])
