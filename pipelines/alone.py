@@ -64,8 +64,8 @@ def rank_rivals(config: Config, run: Path, dataset: Dataset, queries: Queries) -
 
 
 def with_model(config: Config, model: Component) -> Config:
-    """The same run with another behaviour model."""
-    return dataclasses.replace(config, behaviour=dataclasses.replace(config.behaviour, model=model))
+    """The same run with another behaviour model, which stands alone."""
+    return dataclasses.replace(config, behaviour=dataclasses.replace(config.behaviour, model=model, ensemble=()))
 
 
 def by_signals(model: Any) -> tuple[Query, Any]:

@@ -27,6 +27,8 @@ def check(config: Config) -> None:
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
     choose(text.FINETUNING, config.text.finetuning, "text.finetuning")
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
+    for model in config.behaviour.ensemble:
+        choose(behaviour.MODELS, model, "behaviour.ensemble")
     _check_rivals(config.evaluate.rivals)
     choose(retrieval.MODELS, config.retrieval.model, "retrieval.model")
     choose(retrieval.INDEXES, config.retrieval.index, "retrieval.index")

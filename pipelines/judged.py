@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import alone, cold, indexes, stages
+from pipelines import alone, cold, indexes, refit, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
@@ -83,6 +83,9 @@ def all_figures(
     """
     queries = _asked(config, dataset)
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
+    if refit.is_asked(config):
+        silent = np.zeros([len(queries.user), recommender.path.text.dim], np.float32)
+        tops[refit.ROW], _ = _slates(refit.load_refit(config, run), dataset, queries, silent, config, refit.ROW)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
     metrics |= _by_group(config, dataset, recommender, queries, tops)

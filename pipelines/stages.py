@@ -4,12 +4,12 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
 from pipelines import sessions
 from pipelines.checks import check, check_exportable, check_folder
+from pipelines.staging import inputs_of, make_stage
 from tfrec_llm import behaviour, data, evaluation, fusion, ranking, retrieval, serving, text, training
 from tfrec_llm import config as configs
 from tfrec_llm.config import Config, ConfigError, to_table
@@ -70,41 +70,6 @@ def load_dataset(run: Path) -> Dataset:
     return data.read_dataset(run / "data")
 
 
-def _stage(
-    run: Path, name: str, inputs: Mapping[str, Any], build: Callable[[training.Stage], Mapping | None], force: bool
-) -> str:
-    """One measured stage: `build`'s metrics, seconds and peak memory go into metrics.json when it really ran.
-
-    A stage in two parts is named `stage/part`; both have their own seconds, and the stage has their sum.
-    """
-
-    def measured(stage: training.Stage) -> None:
-        with evaluation.measure() as used:
-            metrics = build(stage) or {}
-        report = run / "metrics.json"
-        evaluation.merge_report(report, {**metrics, **evaluation.usage_entries(name.replace("/", "."), used)})
-        _add_up(report, name.partition("/")[0])
-
-    return training.run_stage(run, name, inputs, measured, force=force)
-
-
-def _add_up(report: Path, stage: str) -> None:
-    """Seconds of a stage from those of its parts (their sum), and its peak memory (their largest)."""
-    known = evaluation.read_report(report)["metrics"]
-    for measure, join in (("seconds", sum), ("peak_memory_gb", max)):
-        parts = [entry["value"] for key, entry in known.items() if key.startswith(f"{measure}.{stage}.")]
-        if parts:
-            entry = evaluation.entry(join(parts), 1, "train", over="seeds")
-            evaluation.merge_report(report, {f"{measure}.{stage}": entry})
-
-
-def _inputs(config: Config, *sections: str, start: str = "", **more: Any) -> dict[str, Any]:
-    """What a stage depends on: the seed, sections of the config, finished stages before it, where its weights start."""
-    origin = training.find_origin(config.train) if start else None
-    started = {} if origin is None else {"start": origin.fingerprints[start]}
-    return {"seed": config.seed} | {name: to_table(getattr(config, name)) for name in sections} | started | more
-
-
 def prepare(config: Config, run: Path, force: bool) -> None:
     """Raw files -> events, catalogue, split."""
 
@@ -114,7 +79,7 @@ def prepare(config: Config, run: Path, force: bool) -> None:
         counts = dataset.protocol
         log.info("%s: %s users, %s items, %s interactions", *(counts[k] for k in _COUNTS))
 
-    _stage(run, "data", _inputs(config, "data", files=_own_files(config)), build, force)
+    make_stage(run, "data", inputs_of(config, "data", files=_own_files(config)), build, force)
 
 
 _COUNTS = ("dataset", "users", "items", "interactions")
@@ -133,12 +98,13 @@ def train_text(config: Config, run: Path, force: bool) -> None:
         return text.train(config, load_dataset(run), stage)
 
     before = training.stage_fingerprint(run, "data")
-    _stage(run, "text", _inputs(config, "text", "train", start="text", data=before), build, force)
+    make_stage(run, "text", inputs_of(config, "text", "train", start="text", data=before), build, force)
 
 
 def train_behaviour(config: Config, run: Path, force: bool) -> None:
-    """Event sequences -> what comes next."""
-    _train_behaviour(config, run, "behaviour", "behaviour", force)
+    """Event sequences -> what comes next: the model, and those that `behaviour.ensemble` puts beside it."""
+    for name, member in behaviour.members(config):
+        _train_behaviour(member, run, name, behaviour.metric_key(name), force)
 
 
 def train_rival(config: Config, run: Path) -> Path:
@@ -164,7 +130,7 @@ def _train_behaviour(config: Config, run: Path, stage: str, key: str, force: boo
         return {key + name.removeprefix("behaviour"): entry for name, entry in metrics.items()}
 
     before = training.stage_fingerprint(run, "text")
-    _stage(run, stage, _inputs(config, "behaviour", "train", start="behaviour", text=before), build, force)
+    make_stage(run, stage, inputs_of(config, "behaviour", "train", start="behaviour", text=before), build, force)
 
 
 def train_retrieval(config: Config, run: Path, force: bool) -> None:
@@ -177,12 +143,13 @@ def train_retrieval(config: Config, run: Path, force: bool) -> None:
         return retrieval.train_item_item(config, load_dataset(run), stage) if config.retrieval.item_item else {}
 
     before, data_mark = (training.stage_fingerprint(run, name) for name in ("text", "data"))
-    inputs = _inputs(config, "retrieval", "train", start="retrieval/towers", text=before)
-    made = _stage(run, "retrieval/towers", inputs, towers, force)
-    _stage(run, "retrieval/item_item", _inputs(config, "retrieval", "export", data=data_mark), neighbours, force)
-    before = training.stage_fingerprint(run, "behaviour")
-    inputs = _inputs(config, "retrieval", "export", "evaluate", towers=made, behaviour=before, share=_share(config))
-    _stage(run, "retrieval/blend", inputs, lambda stage: blend(config, run, stage), force)
+    inputs = inputs_of(config, "retrieval", "train", start="retrieval/towers", text=before)
+    made = make_stage(run, "retrieval/towers", inputs, towers, force)
+    make_stage(run, "retrieval/item_item", inputs_of(config, "retrieval", "export", data=data_mark), neighbours, force)
+    before, *more = (training.stage_fingerprint(run, name) for name, _ in behaviour.members(config))
+    inputs = inputs_of(config, "retrieval", "export", "evaluate", towers=made, behaviour=before, share=_share(config))
+    inputs |= {"members": more} if more else {}
+    make_stage(run, "retrieval/blend", inputs, lambda stage: blend(config, run, stage), force)
 
 
 def _share(config: Config) -> float:
@@ -207,8 +174,10 @@ def read_known(config: Config, run: Path, force: bool) -> dict[str, str]:
     pictures = known.image_files(config.data, dataset.catalogue) if config.modalities.network else []
     marks = {path: files.sha256(path) for path in {*pictures, config.modalities.weights} if Path(path).is_file()}
     before = training.stage_fingerprint(run, "data")
-    inputs = _inputs(config, "modalities", data=before, files=_own_files(config) | marks)
-    return {"known": _stage(run, facts.STAGE, inputs, lambda stage: facts.make_known(config, dataset, stage), force)}
+    inputs = inputs_of(config, "modalities", data=before, files=_own_files(config) | marks)
+    return {
+        "known": make_stage(run, facts.STAGE, inputs, lambda stage: facts.make_known(config, dataset, stage), force)
+    }
 
 
 def log_rows(config: Config, run: Path, force: bool) -> str:
@@ -222,17 +191,17 @@ def log_rows(config: Config, run: Path, force: bool) -> str:
 
     before = training.stage_fingerprint(run, "retrieval/blend")
     more = read_known(config, run, force)
-    inputs = _inputs(config, "retrieval", "export", "evaluate", blend=before, **more)
-    return _stage(run, "fusion/rows", inputs, rows, force)
+    inputs = inputs_of(config, "retrieval", "export", "evaluate", blend=before, **more)
+    return make_stage(run, "fusion/rows", inputs, rows, force)
 
 
 def train_fusion(config: Config, run: Path, force: bool) -> None:
     """Those rows -> context."""
     made = log_rows(config, run, force)
-    _stage(
+    make_stage(
         run,
         "fusion/context",
-        _inputs(config, "fusion", "train", rows=made),
+        inputs_of(config, "fusion", "train", rows=made),
         lambda stage: fusion.train(config, logged.read_rows(run / "fusion" / "rows"), stage),
         force,
     )
@@ -250,7 +219,7 @@ def train_ranking(config: Config, run: Path, force: bool) -> None:
         return metrics | ranking.train(config, dataset.domain, rows, context, prior, stage, practice)
 
     before = training.stage_fingerprint(run, "fusion/context")
-    _stage(run, "ranking", _inputs(config, "ranking", "train", context=before), build, force)
+    make_stage(run, "ranking", inputs_of(config, "ranking", "train", context=before), build, force)
 
 
 def export(config: Config, run: Path, force: bool) -> None:

@@ -55,6 +55,7 @@ def test_events_become_indices(write):
     assert data.event.tolist() == [2, 3, 4, 5] * 3  # rated_1 is the first event type of the domain
     assert data.value[:4].tolist() == [1, 2, 3, 4]
     assert dataset.catalogue.titles.tolist() == ["", "[unknown]", "a", "b", "c", "d"]
+    assert not any(dataset.catalogue.texts)  # ids are shown, and never read as if they said something
 
 
 def test_columns_can_be_mapped(write):
@@ -236,7 +237,7 @@ def test_item_columns(write):
     path = write(*items("b,,Useful.,,no,,1"), header=ITEMS, name="items.csv")
     catalogue = load(write(*events()), items=path).catalogue
     assert catalogue.titles[2:4].tolist() == ["Thing a", "b"]
-    assert catalogue.texts[2:4].tolist() == ["Thing a. red, blue.", "b. Useful."]
+    assert catalogue.texts[2:4].tolist() == ["Thing a. red, blue.", "Useful."]  # an id says nothing
     assert catalogue.attributes == {"colour": ((), (), ("red", "blue"), (), ("red", "blue"), ("red", "blue"))}
     assert catalogue.available.tolist() == [False, False, True, False, True, True]
     assert np.isnan(catalogue.price[[0, 1, 3]]).all()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfrec_llm import data
 from tfrec_llm.config import Data
 from tfrec_llm.data import load_domain
 from tfrec_llm.data.datasets import assemble
@@ -52,6 +53,8 @@ def test_last_item_by_hand():
     assert named(dataset, dataset.split.validation) == {"u": ("ab", "c", 4), "v": ("ab", "d", 8)}
     assert named(dataset, dataset.split.test) == {"u": ("abc", "d", 4), "v": ("abd", "c", 9)}  # ties in file order
     assert dataset.split.train.tolist() == [True, True, False, False, True, True, False, False, True, True]
+    with_validation = data.with_validation(dataset.split)
+    assert with_validation.train.tolist() == [True, True, True, False, True, True, True, False, True, True]
     assert dataset.protocol["interactions"] == 10
     assert dataset.protocol["ties"] == "in the file's order"
 

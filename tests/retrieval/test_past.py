@@ -51,7 +51,7 @@ def ring(world):
 
 
 def test_the_ring_is_learnt_and_half_a_prefers_the_newest_items(ring):
-    neighbours, gain, count = learn_neighbours(Config(), ring.dataset)
+    neighbours, (gain, *_), count = learn_neighbours(Config(), ring.dataset)
     assert count == 100
     assert gain > 0.8
     assert neighbours.decay <= 2
@@ -81,14 +81,14 @@ def test_only_the_strongest_neighbours_of_the_commonest_items(ring):
 def test_settings_chosen_on_the_commonest_items_serve_all(ring, monkeypatch):
     whole, *_ = learn_neighbours(Config(), ring.dataset)
     monkeypatch.setattr(item_item, "CHOSEN_ON", 6)
-    neighbours, gain, _ = learn_neighbours(Config(), ring.dataset)
+    neighbours, (gain, *_), _ = learn_neighbours(Config(), ring.dataset)
     assert gain > 0
     assert set(neighbours.item_ids[neighbours.weights > 0]) == set(whole.item_ids[whole.weights > 0])
 
 
 def test_a_world_without_validation_users_takes_the_fixed_settings(ring):
     nobody = dataclasses.replace(ring.dataset.split, half_b=np.ones(200, bool))
-    neighbours, gain, count = learn_neighbours(Config(), dataclasses.replace(ring.dataset, split=nobody))
+    neighbours, (gain, *_), count = learn_neighbours(Config(), dataclasses.replace(ring.dataset, split=nobody))
     assert (gain, count) == (0, 0)
     assert neighbours.weights.any()
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.behaviour.ensemble import FIRST, Ensemble, members
 from tfrec_llm.behaviour.judging import MAX_ROWS, make_judge
 from tfrec_llm.behaviour.models import MODELS
 from tfrec_llm.behaviour.pace import Pace
@@ -37,11 +38,15 @@ from tfrec_llm.training import (
 from tfrec_llm.types import FIRST_ITEM, Dataset, ItemVectors
 
 WEIGHTS = "weights.npz"
+PASSES = "behaviour.passes"  # metric: how many were best
 OF_ITEMS, OF_TEXT = ("table/ids", "table/text", "bias"), "table/projection"  # variables that belong to one catalogue
+LATER = ("table/ids", "bias", "table/text")  # variables with a row for each item
 OF_EVENTS = ("inputs_layer/event", "to_event")
 
 
-def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage) -> dict[str, dict[str, Any]]:
+def train(
+    config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage, passes: int = 0
+) -> dict[str, dict[str, Any]]:
     """Trains a behaviour model; the pass with the best NDCG@10 on half A of the validation users is kept.
 
     Args:
@@ -49,16 +54,18 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
       dataset: what `prepare` left.
       items: text vectors of the items, or None for ids alone.
       stage: where the weights, the checkpoints and the TensorBoard files go.
+      passes: made where half A is not asked; 0 = it is.
 
     Returns:
-      metrics.json entries: the best pass on half A (which chose it, so they flatter a little).
+      metrics.json entries: the best pass on half A (which chose it, so they flatter a little), and its number.
     """
     settings = config.behaviour
     own, builder = choose(MODELS, settings.model, "behaviour.model")
     counts = training_counts(dataset)
-    passes = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
-    strategy, steps = make_strategy(config.train), int(passes(0).cardinality())
+    supply = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
+    strategy, steps = make_strategy(config.train), int(supply(0).cardinality())
     epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
+    epochs = passes or epochs
     with strategy.scope():
         pace = _paced(settings, stage, steps, epochs)
 
@@ -70,25 +77,25 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         return model
 
     label = f"behaviour {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
+    compute = choose_compute(build, commonest(supply(0)), for_rows(len(counts), config.train), stage=label)
     with precision(compute), strategy.scope():
         model = build(compute)
         _start_from(find_origin(config.train), model, config, dataset)
     history = fit(
         model,
-        passes,
+        supply,
         stage=stage,
         epochs=epochs,
-        validate=_validator(model, dataset, config, pace),
+        validate=None if passes else _validator(model, dataset, config, pace),
         patience=patience,
-        max_minutes=settings.max_minutes,
+        max_minutes=0.0 if passes else settings.max_minutes,
         weight_average=settings.weight_average,
         seed=config.seed,
     )
     unseen.fill_in(model.table.ids, model.bias, content_features(dataset.catalogue, _text(items)), counts)
     save_weights(model, stage.folder / WEIGHTS)
     _project(model, dataset, stage)
-    return _best_pass(history, min(MAX_ROWS, int((~dataset.split.half_b).sum())))
+    return {} if passes else _best_pass(history, min(MAX_ROWS, int((~dataset.split.half_b).sum())))
 
 
 def load(
@@ -97,40 +104,57 @@ def load(
     items: ItemVectors | None,
     folder: Path,
     later: Mapping[str, np.ndarray] | None = None,
-) -> SequenceModel:
-    """The model that `train` left in a folder.
+) -> SequenceModel | Ensemble:
+    """The model that `train` left in a folder; with `behaviour.ensemble`, it and the others as one.
 
     Args:
       config: as it was trained with.
       dataset: as it was trained on, or with the items of `later` behind its own.
       items: text vectors of the items.
-      folder: the stage's.
+      folder: the stage's; the ensemble's others lie beside it.
       later: `later_rows` of items that came after the training.
 
     Raises:
       ValueError: the weights are missing or do not fit config and dataset.
     """
-    own, builder = choose(MODELS, config.behaviour.model, "behaviour.model")
-    model = builder(own, config, dataset, items)
-    load_weights(model, Path(folder) / WEIGHTS, later)
-    return model
+    models = []
+    for name, member in members(config):
+        own, builder = choose(MODELS, member.behaviour.model, "behaviour.model")
+        model = builder(own, member, dataset, items)
+        place = Path(folder) if name == FIRST else Path(folder).parent / name
+        load_weights(model, place / WEIGHTS, None if later is None else _of(name, later))
+        models.append(model)
+    return models[0] if len(models) == 1 else Ensemble(models)
+
+
+def _of(name: str, later: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of one member, by its own names."""
+    return {own: later[_prefix(name) + own] for own in LATER}
+
+
+def _prefix(name: str) -> str:
+    return "" if name == FIRST else f"{name}/"
 
 
 def later_rows(
-    folder: Path, content: np.ndarray, counts: np.ndarray, later: np.ndarray, text: np.ndarray
+    config: Config, folder: Path, content: np.ndarray, counts: np.ndarray, later: np.ndarray, text: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Weights of items that came after the training, by the names of `load`.
+    """Weights of items that came after the training, as `load` takes them.
 
     Args:
+      config: as it was trained with.
       folder: the stage's.
       content: [N+2, F] of the trained items, see `data.content`.
       counts: [N+2] training events.
       later: [M, F] content of the others.
       text: [M, D] their text vectors.
     """
-    trained = files.read_npz(folder / WEIGHTS)
-    ids, bias = unseen.later_rows(trained["table/ids"], trained["bias"], content, counts, later)
-    return {"table/ids": ids, "bias": bias, "table/text": text}
+    rows: dict[str, np.ndarray] = {}
+    for name, _ in members(config):
+        trained = files.read_npz((folder if name == FIRST else folder.parent / name) / WEIGHTS)
+        ids, bias = unseen.later_rows(trained["table/ids"], trained["bias"], content, counts, later)
+        rows |= {_prefix(name) + own: values for own, values in zip(LATER, (ids, bias, text), strict=True)}
+    return rows
 
 
 def _paced(settings: Behaviour, stage: Stage, steps: int, epochs: int) -> Pace:
@@ -156,7 +180,8 @@ def _validator(model: SequenceModel, dataset: Dataset, config: Config, pace: Pac
 def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[str, Any]]:
     best = max(history, key=lambda entry: entry["ndcg@10"])
     entry = {"ci95": None, "over": "users", "n": count, "split": "validation"}
-    return {f"behaviour.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+    found = {f"behaviour.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+    return found | {PASSES: {"value": float(best["pass"]), "ci95": None, "over": "seeds", "n": 1, "split": "train"}}
 
 
 def _start_from(origin: Origin | None, model: SequenceModel, config: Config, dataset: Dataset) -> None:

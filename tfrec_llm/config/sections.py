@@ -58,7 +58,7 @@ class Train:
     strategy: str = setting(
         "auto", "auto mirrors over several GPUs", choices=("auto", "none", "mirrored", "multi_worker_mirrored")
     )
-    refit: bool = setting(False, "train on the validation items too, as a row of its own")
+    refit: bool = setting(False, "make eval on the test: train on the validation events too, a row system_refit")
     threads: int = setting(0, "intra-op threads; 0 = number of cores", low=0)
     lazy_rows: int = setting(
         100_000, "tables of items with more rows are updated only where a step touched them (lazy Adam)", low=1
@@ -73,6 +73,11 @@ class Behaviour:
     """What the user will do next."""
 
     model: Component = setting(Component("lstm"), "a name in tfrec_llm.behaviour.MODELS")
+    ensemble: tuple[Component, ...] = setting(
+        (),
+        "further models, each with a seed of its own, whose logits are averaged with the model's: names, or tables "
+        "with settings; each is trained, and asked in every request",
+    )
     max_history: int = setting(200, "events per training sequence; longer ones are cut into pieces", low=2)
     full_softmax_max_items: int = setting(20_000, "above, the softmax is sampled and corrected", low=1)
     num_sampled: int = setting(2048, "negatives of the sampled softmax", low=1)

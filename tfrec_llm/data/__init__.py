@@ -30,6 +30,7 @@ _PLACES = {
     "synthesise": "utterances",
     "training_sequences": "pipeline",
     "weak_emotion": "emotions",
+    "with_validation": "split",
     "write_dataset": "storage",
 }
 

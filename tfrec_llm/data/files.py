@@ -91,7 +91,7 @@ def read_items(settings: Data, interactions: Table, used: pd.Series) -> pd.DataF
     """
     if not settings.items:
         ids = used.unique()
-        facts = {"item_id": ids, "title": ids, "text": ids, "price": np.float32(np.nan), "available": True}
+        facts = {"item_id": ids, "title": ids, "text": "", "price": np.float32(np.nan), "available": True}
         return pd.DataFrame(facts)
     table, ids = _item_table(settings)
     missing = ~used.isin(ids).to_numpy(bool)
@@ -139,7 +139,7 @@ def _items_of(table: Table, ids: pd.Series) -> pd.DataFrame:
     attributes = _read_attributes(table)
     for name, values in attributes.items():
         items[name] = values
-    items["text"] = _passages(items["title"], read_words(table, "text"), attributes)
+    items["text"] = _passages(titles, read_words(table, "text"), attributes)  # an id says nothing
     return items
 
 

@@ -4,6 +4,7 @@ Third step of the flow. `last_item` asks each user for the last event, `first_ba
 days for the first basket there. Everything that is learnt comes from the events that `Split.train` marks.
 """
 
+import dataclasses
 import logging
 from typing import NamedTuple
 
@@ -103,6 +104,15 @@ def first_visit_queries(interactions: Interactions, visits: Visits) -> Queries:
         relevant=pairs[1].astype(np.int32),
         offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
     )
+
+
+def with_validation(split: Split) -> Split:
+    """The split with each user's events between the validation question and the test's among those that are learnt."""
+    kept = split.train.copy()
+    ends = dict(zip(split.test.user.tolist(), split.test.end.tolist(), strict=True))
+    for user, begin in zip(split.validation.user.tolist(), split.validation.end.tolist(), strict=True):
+        kept[begin : ends.get(user, begin)] = True
+    return dataclasses.replace(split, train=kept)
 
 
 def _one_answer(interactions: Interactions, users: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Queries:

@@ -3,7 +3,7 @@
 from tfrec_llm.retrieval.blend import BlendBatch, fit_blend
 from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.index import INDEXES, build_index, recall_of_exact
-from tfrec_llm.retrieval.item_item import load_neighbours, train_item_item
+from tfrec_llm.retrieval.item_item import load_choice, load_neighbours, train_item_item
 from tfrec_llm.retrieval.later import load_with, source_rows
 from tfrec_llm.retrieval.train import MODELS, judge, later_rows, load, train
 
@@ -17,6 +17,7 @@ __all__ = [
     "judge",
     "later_rows",
     "load",
+    "load_choice",
     "load_neighbours",
     "load_with",
     "recall_of_exact",

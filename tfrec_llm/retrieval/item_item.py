@@ -54,22 +54,26 @@ class Choice(NamedTuple):
 UNCHOSEN = Choice(0.0, 500.0, 5.0, 1.0)  # where nobody can be asked
 
 
-def train_item_item(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str, Any]]:
+def train_item_item(
+    config: Config, dataset: Dataset, stage: Stage, choice: Choice | None = None
+) -> dict[str, dict[str, Any]]:
     """Learns the neighbours and writes them into the stage's folder.
 
     Args:
       config: section retrieval, `export.max_history` and the seed.
       dataset: what `prepare` left.
       stage: its folder is written to.
+      choice: of penalty and decay, as of `load_choice`; None = half A chooses.
 
     Returns:
       metrics.json entry: NDCG@10 on half A, which chose penalty and decay, so it flatters a little.
     """
-    neighbours, gain, count = learn_neighbours(config, dataset)
-    files.write_npz(stage.folder / FILE, {**neighbours._asdict(), "decay": np.float32(neighbours.decay)})
+    neighbours, choice, count = learn_neighbours(config, dataset, choice)
+    chosen = {name: np.float32(value) for name, value in choice._asdict().items()}
+    files.write_npz(stage.folder / FILE, {**neighbours._asdict(), **chosen})
     if not count:
         return {}
-    entry = {"value": gain, "ci95": None, "over": "users", "n": count, "split": "validation"}
+    entry = {"value": choice.gain, "ci95": None, "over": "users", "n": count, "split": "validation"}
     return {"retrieval.item_item.half_a.ndcg@10": entry}
 
 
@@ -81,27 +85,35 @@ def load_neighbours(folder: Path) -> Neighbours | None:
     return Neighbours(found["item_ids"], found["weights"], float(found["decay"]))
 
 
-def learn_neighbours(config: Config, dataset: Dataset) -> tuple[Neighbours, float, int]:
+def load_choice(folder: Path) -> Choice | None:
+    """What half A chose for the neighbours in a folder; None where the source is off, or a run before wrote it."""
+    found = files.read_npz(folder / FILE) if (folder / FILE).exists() else {}
+    return Choice(*(float(found[name]) for name in Choice._fields)) if set(Choice._fields) <= set(found) else None
+
+
+def learn_neighbours(config: Config, dataset: Dataset, choice: Choice | None = None) -> tuple[Neighbours, Choice, int]:
     """The strongest neighbours of every item.
 
     Args:
       config: as of `train_item_item`.
       dataset: training events, half A of the validation users.
+      choice: of penalty and decay; None = half A chooses.
 
     Returns:
-      The neighbours, their weights such that scores of half A spread by about one; the NDCG@10 there of the whole
-      matrix; and of how many questions it is the mean, 0 = nobody could be asked.
+      The neighbours, their weights such that scores of half A spread by about one; the choice, with the NDCG@10 there
+      of the whole matrix; and of how many questions it is the mean, 0 = nobody was asked.
     """
     settings, owned = config.retrieval, training_matrix(dataset)
     counts = np.asarray(owned.sum(axis=0)).ravel()
     kept = _commonest(counts, settings.item_item_max_items)
-    asked = _asked(config, dataset, _commonest(counts, min(settings.item_item_max_items, CHOSEN_ON)))
-    choice, found = _choose(settings, owned, asked) if asked else (UNCHOSEN, None)
+    known = _commonest(counts, min(settings.item_item_max_items, CHOSEN_ON))
+    asked = None if choice else _asked(config, dataset, known)
+    choice, found = _choose(settings, owned, asked) if asked else (choice or UNCHOSEN, None)
     if found is None or len(kept) > len(asked.kept):
         found = _strongest(ease_weights(owned[:, kept], choice.l2), kept, owned.shape[1], settings)
     item_ids, weights = found
     neighbours = Neighbours(item_ids, (weights / max(choice.spread, 1e-6)).astype(np.float32), choice.decay)
-    return neighbours, choice.gain, len(asked.offsets) - 1 if asked else 0
+    return neighbours, choice, len(asked.offsets) - 1 if asked else 0
 
 
 def _commonest(counts: np.ndarray, most: int) -> np.ndarray:

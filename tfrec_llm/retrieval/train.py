@@ -39,6 +39,7 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors, Queries
 
 MODELS = {"two_towers": (TwoTowersSettings, TwoTowers)}
 WEIGHTS = "towers.npz"
+PASSES = "retrieval.passes"  # metric: how many were best
 OF_ITEMS, OF_TEXT = ("items/ids", "items/text", "popularity", "_sampled"), "items/projection"  # of one catalogue
 OF_EVENTS = ("encoder/_event",)
 MONITOR = "ndcg@100"  # of the figures of `judge`: in the first hundred at all, and how high
@@ -48,7 +49,9 @@ _CELLS = 64_000_000  # queries times items at once: a large catalogue is asked i
 _log = logging.getLogger(__name__)
 
 
-def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage) -> dict[str, dict[str, Any]]:
+def train(
+    config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage, passes: int = 0
+) -> dict[str, dict[str, Any]]:
     """Trains the towers; the pass with the best recall on half A of the validation users is kept.
 
     Args:
@@ -56,14 +59,15 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
       dataset: what `prepare` left.
       items: text vectors of the items, or None for ids alone.
       stage: where the weights, the checkpoints and the TensorBoard files go.
+      passes: made where half A is not asked; 0 = it is.
 
     Returns:
-      metrics.json entries: the best pass on half A (which chose it, so they flatter a little).
+      metrics.json entries: the best pass on half A (which chose it, so they flatter a little), and its number.
     """
     begin, settings, counts = time.monotonic(), config.retrieval, training_counts(dataset)
     own, builder = choose(MODELS, settings.model, "retrieval.model")
     cut = {"targets": own.targets, "context": own.context, "negatives": own.negatives}
-    passes = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed)
+    supply = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -74,11 +78,11 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
         return model
 
     label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, commonest(passes(0)), for_rows(len(counts), config.train), stage=label)
+    compute = choose_compute(build, commonest(supply(0)), for_rows(len(counts), config.train), stage=label)
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
         _start_from(find_origin(config.train), model, config, dataset)
-    steps = int(passes(0).cardinality())
+    steps = int(supply(0).cardinality())
     epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
 
@@ -87,18 +91,18 @@ def train(config: Config, dataset: Dataset, items: ItemVectors | None, stage: St
 
     history = fit(
         model,
-        passes,
+        supply,
         stage=stage,
-        epochs=epochs,
-        validate=on_half_a if len(half_a) else None,
+        epochs=passes or epochs,
+        validate=on_half_a if len(half_a) and not passes else None,
         monitor=MONITOR,
         patience=patience,
-        max_minutes=settings.max_minutes,
+        max_minutes=0.0 if passes else settings.max_minutes,
         seed=config.seed,
     )
     _log.info("%s: %d passes, %.0f s in all", stage.name, len(history), time.monotonic() - begin)
     _keep(model, dataset, items, counts, stage)
-    return _best_pass(history, len(half_a))
+    return {} if passes else _best_pass(history, len(half_a))
 
 
 def _keep(model: TwoTowers, dataset: Dataset, items: ItemVectors | None, counts: np.ndarray, stage: Stage) -> None:
@@ -122,7 +126,8 @@ def _start_from(origin: Origin | None, model: TwoTowers, config: Config, dataset
 def _best_pass(history: list[dict[str, float]], count: int) -> dict[str, dict[str, Any]]:
     best = max(history, key=lambda entry: entry.get(MONITOR, -entry["loss"]))
     entry = {"ci95": None, "over": "users", "n": count, "split": "validation"}
-    return {f"retrieval.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+    found = {f"retrieval.half_a.{name}": {"value": best[name], **entry} for name in best if "@" in name}
+    return found | {PASSES: {"value": float(best["pass"]), "ci95": None, "over": "seeds", "n": 1, "split": "train"}}
 
 
 def load(

@@ -93,7 +93,7 @@ def take_items(language: text.TextModel, added: Added) -> None:
 
 def _trained(config: Config, domain: Domain, run: Path) -> dict[str, str]:
     """Stage -> fingerprint of its files, which the rows are made from: the same inputs may have led to others."""
-    names = ["data", "text", "behaviour", TOWERS, "retrieval/blend"]
+    names = ["data", "text", *(name for name, _ in behaviour.members(config)), TOWERS, "retrieval/blend"]
     names += [facts.STAGE] if facts.is_used(config, domain) else []
     return {name: fingerprint(training.read_stage(run, name)["files"]) for name in names}
 
@@ -106,7 +106,7 @@ def _rows(config: Config, dataset: Dataset, run: Path, catalogue: Catalogue) -> 
     new, present = told.text[FIRST_ITEM:], told.present[FIRST_ITEM:]
     content = columns.features(dataset.catalogue, items.text)
     asked = (content, counts, columns.features(later, told.text)[FIRST_ITEM:], new)
-    lstm = behaviour.later_rows(run / "behaviour", *asked)
+    lstm = behaviour.later_rows(config, run / "behaviour", *asked)
     towers = retrieval.later_rows(run / TOWERS, *asked)
     attributes = None if language.attributes is None else text.with_later(language.attributes, catalogue)
     prices = {} if attributes is None else {"price": attributes.price}
