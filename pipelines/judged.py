@@ -11,7 +11,7 @@ from pipelines import alone, cold, indexes, refit, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
-from tfrec_llm.evaluation.gains import BLEND, SYSTEM, WITHOUT_ATTRIBUTES
+from tfrec_llm.evaluation.gains import BLEND, REFIT, SYSTEM, WITHOUT_ATTRIBUTES
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
@@ -85,7 +85,7 @@ def all_figures(
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     if refit.is_asked(config):
         silent = np.zeros([len(queries.user), recommender.path.text.dim], np.float32)
-        tops[refit.ROW], _ = _slates(refit.load_refit(config, run), dataset, queries, silent, config, refit.ROW)
+        tops[REFIT], _ = _slates(refit.load_refit(config, run), dataset, queries, silent, config, REFIT)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
     metrics |= _by_group(config, dataset, recommender, queries, tops)

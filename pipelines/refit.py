@@ -18,7 +18,7 @@ from tfrec_llm.serving import facts
 from tfrec_llm.serving.recommender import Recommender
 from tfrec_llm.types import Dataset
 
-ROW, FOLDER = "system_refit", "refit"
+FOLDER = "refit"
 LINKED = ("data", "text", "fusion", "ranking", facts.STAGE)
 log = logging.getLogger(__name__)
 

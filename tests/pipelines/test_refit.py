@@ -8,9 +8,10 @@ import pytest
 from pipelines import evaluate, refit, stages
 from tfrec_llm import config as configs
 from tfrec_llm import evaluation
+from tfrec_llm.evaluation.gains import REFIT
 from tfrec_llm.training import read_stage
 
-ROW = f"{refit.ROW}.ndcg@10"
+ROW = f"{REFIT}.ndcg@10"
 
 
 @pytest.fixture(scope="module")

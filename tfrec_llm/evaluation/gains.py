@@ -18,7 +18,8 @@ STAGE, OVER = "gain", "over"
 SYSTEM = "system"
 WITHOUT_ATTRIBUTES = "system_without_attributes"  # the same system, told nothing of who the users are
 BLEND = "blend"  # the candidates' own order, before fusion and ranker
-PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES)  # what the system is made of, to be held against it
+REFIT = "system_refit"  # the system whose models have learnt from the validation too
+PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES, REFIT)  # it, and its parts, to be held against the system
 
 
 def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:
