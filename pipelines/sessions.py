@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm import evaluation, serving
+from tfrec_llm import data, evaluation, serving
 from tfrec_llm.config import Config
 from tfrec_llm.metrics import ndcg
 from tfrec_llm.ranking.practice import Observe, Practice
@@ -24,10 +24,9 @@ FACTORS = ("0", "1", "2")  # times the domain's drift, boredom and leaving
 
 def make_visitors(dataset: Dataset, queries: Queries, rows: np.ndarray, config: Config) -> Visitors:
     """The users of some queries, as they come."""
-    history, time = questions.history_tensors(dataset, queries, rows, config.export.max_history)
+    history = data.histories(dataset.interactions, queries, rows, config.export.max_history)  # with room to grow
     exclude = questions.seen_items(dataset, queries, rows)
-    columns = tuple(column.numpy() for column in history)
-    return Visitors(queries.user[rows], type(history)(*columns), time.numpy(), exclude)
+    return Visitors(queries.user[rows], history, queries.time[rows].astype(np.int64), exclude)
 
 
 def make_practice(config: Config, dataset: Dataset, run: Path, fusion: Any) -> tuple[Practice | None, dict[str, dict]]:

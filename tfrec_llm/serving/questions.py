@@ -15,6 +15,8 @@ from tfrec_llm.config import Config
 from tfrec_llm.text import encode_texts
 from tfrec_llm.types import Dataset, History, Queries
 
+_NARROW = 8  # events: the narrowest history that is made
+
 
 class Asked(NamedTuple):
     """Queries with what their users said: one entry a row."""
@@ -75,8 +77,14 @@ def in_batches(count: int, size: int, label: str) -> Iterator[np.ndarray]:
 def history_tensors(
     dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int
 ) -> tuple[History, tf.Tensor]:
-    """The histories [B, T] and question times [B] of some queries."""
-    history = History(*map(tf.constant, data.histories(dataset.interactions, queries, rows, max_history)))
+    """The histories [B, T] and question times [B] of some queries.
+
+    T is at most `max_history`, and a power of two that holds the longest of them: padding changes no answer, takes as
+    long as events do, and only a few widths are traced.
+    """
+    longest = max(_NARROW, int((queries.end[rows] - queries.begin[rows]).max(initial=1)))
+    width = min(max_history, 1 << (longest - 1).bit_length())
+    history = History(*map(tf.constant, data.histories(dataset.interactions, queries, rows, width)))
     return history, tf.constant(queries.time[rows], tf.int64)
 
 
