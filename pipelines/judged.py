@@ -1,8 +1,9 @@
 """What `evaluate` judges: the stages alone, the system as it decides, its controls with utterances, the baselines."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -85,7 +86,7 @@ def all_figures(
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     if refit.is_asked(config):
         silent = np.zeros([len(queries.user), recommender.path.text.dim], np.float32)
-        tops[REFIT], _ = _slates(refit.load_refit(config, run), dataset, queries, silent, config, REFIT)
+        tops[REFIT], _ = _slates(_put(config, dataset, refit.load_refit(config, run), queries), silent, REFIT)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
     metrics |= _by_group(config, dataset, recommender, queries, tops)
@@ -145,34 +146,40 @@ def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries
     said = asked.encode_utterances(recommender.path.text, texts, config)
     others = np.random.default_rng(config.seed).permutation(count)
     silent = np.zeros_like(said)
-    unnamed = {}
+    unnamed, put = {}, _put(config, dataset, recommender, queries)
     if recommender.path.users is not None:
-        label = "without attributes"
-        unnamed[WITHOUT_ATTRIBUTES], _ = _slates(recommender, dataset, queries, silent, config, label, attributes=False)
-    system, blend = _slates(recommender, dataset, queries, silent, config, SYSTEM)
-    heard, _ = _slates(recommender, dataset, queries, said, config, "with utterance")
-    strange, _ = _slates(recommender, dataset, queries, said, config, "utterance only", history=False)
-    swapped, _ = _slates(recommender, dataset, queries, said[others], config, "random utterance")
+        unnamed[WITHOUT_ATTRIBUTES], _ = _slates(put, silent, "without attributes", attributes=False)
+    system, blend = _slates(put, silent, SYSTEM)
+    heard, _ = _slates(put, said, "with utterance")
+    strange, _ = _slates(put, said, "utterance only", history=False)
+    swapped, _ = _slates(put, said[others], "random utterance")
     controls = {"control.utterance_only": strange, "control.utterance_random": swapped}
     return unnamed | {SYSTEM: system, BLEND: blend, "system_with_utterance": heard} | controls
 
 
+class _Put(NamedTuple):
+    """The questions of one evaluation, and whom they are put to."""
+
+    config: Config
+    dataset: Dataset
+    recommender: Recommender
+    queries: Queries
+    answer: Callable  # the recommender's, traced once however often it is asked
+
+
+def _put(config: Config, dataset: Dataset, recommender: Recommender, queries: Queries) -> _Put:
+    return _Put(config, dataset, recommender, queries, tf.function(recommender.answer, reduce_retracing=True))
+
+
 def _slates(
-    recommender: Recommender,
-    dataset: Dataset,
-    queries: Queries,
-    embedding: np.ndarray,
-    config: Config,
-    label: str,
-    history: bool = True,
-    attributes: bool = True,
+    put: _Put, embedding: np.ndarray, label: str, history: bool = True, attributes: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """[R, recall_at] each: what the system shows, greedy, and the blend's order of the candidates that it chose from.
 
     Embeddings of zero length count as silence.
     """
+    config, dataset, recommender, queries, answer = put
     slots = config.evaluate.recall_at
-    answer = tf.function(recommender.answer, reduce_retracing=True)
     top, blend = np.zeros((2, len(queries.user), slots), np.int32)
     for rows in asked.in_batches(len(queries.user), config.evaluate.batch_size, label):
         events, time = asked.history_tensors(dataset, queries, rows, config.export.max_history)

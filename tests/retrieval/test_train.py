@@ -47,7 +47,7 @@ def test_baskets_are_learnt_too(world, stage):
         retrieval.train(settings, made.dataset, None, where)
         model = retrieval.load(settings, made.dataset, None, where.folder)
         gains.append(retrieval.judge(model, made.dataset, made.dataset.split.validation, np.arange(60), 20)["ndcg@10"])
-    assert np.mean(gains) > 0.7
+    assert np.mean(gains) > 0.6  # by chance .23
 
 
 def test_files(world, stage):
@@ -62,7 +62,7 @@ def test_files(world, stage):
 def test_nobody_to_judge_by(world, stage):
     made, where = world(), stage()
     made.dataset.split.half_b[:] = True
-    assert retrieval.train(config(), made.dataset, None, where) == {}
+    assert set(retrieval.train(config(), made.dataset, None, where)) == {"retrieval.passes"}
     assert retrieval.load(config(), made.dataset, None, where.folder).item_table().shape == [22, 13]
 
 

@@ -105,6 +105,7 @@ class Retrieval:
     )
     max_minutes: float = setting(0.0, "stop after the pass that goes beyond it; 0 = no limit", low=0)
     learning_rate: float = setting(2e-3, "step size", low=1e-8, high=10)
+    weight_average: float = setting(0.995, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)
     candidates: int = setting(200, "K, candidates handed to the ranker", low=1)
     index: Component = setting(
         Component("exact"), "a name in tfrec_llm.retrieval.INDEXES, for evaluation; exact alone is exported"

@@ -98,6 +98,7 @@ def train(
         monitor=MONITOR,
         patience=patience,
         max_minutes=0.0 if passes else settings.max_minutes,
+        weight_average=settings.weight_average,
         seed=config.seed,
     )
     _log.info("%s: %d passes, %.0f s in all", stage.name, len(history), time.monotonic() - begin)
