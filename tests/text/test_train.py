@@ -15,8 +15,9 @@ def settings(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "labels.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["text", "intent"])
-        rows.writerows([f"please {word} {i}", word] for i in range(60) for word in ("aaaa", "zzzz"))
+        rows.writerow(["text", "intent", "emotion", "sentiment"])
+        labels = (("aaaa", "joy", "pos"), ("zzzz", "pride", "差评"))
+        rows.writerows([f"please {names[0]} {i}", *names] for i in range(60) for names in labels)
     return config.Config(
         data=config.Data(source="synthetic", synthetic_users=60, utterances=str(path)),
         train=config.Train(precision="float32", xla="off"),
@@ -56,6 +57,11 @@ def test_figures_have_the_contracts_form(trained):
         "text.domain.emotion.accuracy",
         "text.files.accuracy",
         "text.files.macro_f1",
+        "text.files.emotion.accuracy",
+        "text.files.sentiment.accuracy",
+        "text.files_served.accuracy",
+        "text.files_served.emotion.accuracy",
+        "text.files_served.sentiment.accuracy",
     } <= set(figures)
     for figure in figures.values():
         assert set(figure) == {"value", "ci95", "over", "n", "split"}
@@ -72,12 +78,24 @@ def test_signals_are_probabilities(trained, settings, dataset):
     embedding = model.encode(*model.tokenize(tf.constant(["funny films please", "", "手机"])))
     signals = model.signals(embedding)
     assert signals.intent.shape == (3, len(dataset.domain.intents) + 2)
-    assert signals.emotion.shape == (3, len(dataset.domain.emotions))
+    assert signals.emotion.shape == (3, len(dataset.domain.emotions) + 1)
     assert signals.sentiment.shape == (3, 3)
     for part in signals[:3]:
         np.testing.assert_allclose(tf.reduce_sum(part, -1), 1, atol=1e-5)
     assert model.intents == (*dataset.domain.intents, "aaaa", "zzzz")  # the user's labels are served too
+    assert model.emotions == (*dataset.domain.emotions, "pride")
     assert model.sentiments == ("negative", "neutral", "positive")
+
+
+def test_what_the_users_file_calls_by_other_names_is_what_serving_says(trained, settings):
+    model = text.load(settings, trained[0] / "text")
+    signals = model.signals(model.encode(*model.tokenize(tf.constant(["please aaaa 7", "please zzzz 7"]))))
+    for part, names, wanted in (
+        (signals.intent, model.intents, ["aaaa", "zzzz"]),
+        (signals.emotion, model.emotions, ["joy", "pride"]),
+        (signals.sentiment, model.sentiments, ["positive", "negative"]),
+    ):
+        assert [names[place] for place in np.argmax(part, axis=1)] == wanted
 
 
 def test_item_vectors(trained, settings, dataset):
