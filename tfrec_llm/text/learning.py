@@ -63,10 +63,20 @@ def learn(
         finetuning.save(stage.folder / FINETUNED)
         encoder.fingerprint = plain
         serve_finetuned(encoder, finetuning, stage.folder)
-        vectors = text_vectors(encode, tasks)
-        for task in tasks:
-            calibrate_head(heads[task.name], task, rows_of(task, vectors), config.text.none_share)
+    if joint:
+        _calibrate_again(tasks, heads, encode, config)
     return learn_from_unlabelled(tasks, heads, unlabelled, encode, config, stage)
+
+
+def _calibrate_again(tasks: Sequence[Task], heads: Mapping[str, Answers], encode: Callable, config: Config) -> None:
+    """Temperatures and thresholds of heads that moved with the encoder, by validation rows.
+
+    A head without any keeps what it had: how sure it is of the rows that it learnt says nothing of others.
+    """
+    held = [task for task in tasks if (task.split == "validation").any()]
+    vectors = text_vectors(encode, held)
+    for task in held:
+        calibrate_head(heads[task.name], task, rows_of(task, vectors), config.text.none_share)
 
 
 def teach(
