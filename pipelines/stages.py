@@ -133,7 +133,8 @@ def train_text(config: Config, run: Path, force: bool) -> None:
         return text.train(config, load_dataset(run), stage)
 
     before = training.stage_fingerprint(run, "data")
-    _stage(run, "text", _inputs(config, "text", "train", start="text", data=before), build, force)
+    inputs = _inputs(config, "text", "train", start="text", data=before, **text.outside_files(config))
+    _stage(run, "text", inputs, build, force)
 
 
 def train_behaviour(config: Config, run: Path, force: bool) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -129,6 +130,18 @@ def test_another_encoder_is_refused(trained, settings):
     other = config.Config(data=settings.data, text=config.Text(encoder=wide, hidden=0))
     with pytest.raises(ValueError, match="make train STAGE=text"):
         text.load(other, trained[0] / "text")
+
+
+def test_another_checkpoint_of_the_same_width_is_refused_and_earlier_runs_are_read(trained, settings, tmp_path):
+    other = config.Component("tiny", {"seed": 2})
+    chosen = config.Config(data=settings.data, text=config.Text(encoder=other, hidden=0))
+    with pytest.raises(ValueError, match=r"expected the encoder that the heads were trained on .*make train STAGE"):
+        text.load(chosen, trained[0] / "text")
+    shutil.copytree(trained[0] / "text", tmp_path / "text")
+    labels = json.loads((tmp_path / "text" / "labels.json").read_text(encoding="utf-8"))
+    del labels["encoder"]
+    (tmp_path / "text" / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    assert text.load(chosen, tmp_path / "text").dim == 32
 
 
 def test_unknown_corpus_and_encoder_are_refused(settings, dataset, tmp_path):

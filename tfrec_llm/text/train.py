@@ -25,7 +25,7 @@ from tfrec_llm.text.languages import language_axes
 from tfrec_llm.text.learning import encode_queries, learn, rows_of, teach, text_vectors
 from tfrec_llm.text.little.sampling import few_rows
 from tfrec_llm.text.little.steps import list_to_label, unlabelled_texts
-from tfrec_llm.text.model import build_encoder
+from tfrec_llm.text.model import ENCODER, build_encoder
 from tfrec_llm.text.slots import write_slots
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import Dataset, Utterances
@@ -76,7 +76,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     (stage.folder / "heads").mkdir(exist_ok=True)
     for name, head in heads.items():
         training.save_weights(head, stage.folder / "heads" / f"{name}.npz")
-    files.write_json(stage.folder / "labels.json", labels)
+    files.write_json(stage.folder / "labels.json", {**labels, ENCODER: encoder.fingerprint})
     files.write_json(stage.folder / "metrics.json", figures)
     return figures
 
