@@ -15,6 +15,7 @@ from tfrec_llm.text.classification.fit import fit_head, stage_part
 from tfrec_llm.text.classification.heads import undecided
 from tfrec_llm.text.classification.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
 from tfrec_llm.text.classification.weak import weak_agreement, with_weak_rows
+from tfrec_llm.text.encoders.bulk import encode_queries
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.judging.judge import Figures, judge_head
@@ -22,7 +23,7 @@ from tfrec_llm.text.judging.robust import robustness_figures
 from tfrec_llm.text.judging.tfidf import tfidf_figures
 from tfrec_llm.text.judging.unseen import measured, unseen_figures, without_held_back
 from tfrec_llm.text.languages import language_axes
-from tfrec_llm.text.learning import encode_queries, learn, rows_of, teach, text_vectors
+from tfrec_llm.text.learning import learn, rows_of, teach, text_vectors
 from tfrec_llm.text.little.sampling import few_rows
 from tfrec_llm.text.little.steps import list_to_label, unlabelled_texts
 from tfrec_llm.text.model import ENCODER, build_encoder
