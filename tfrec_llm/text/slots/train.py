@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, Regularise
-from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
+from tfrec_llm.data.slots import PRICE_KINDS, span_utterances
 from tfrec_llm.text.attributes import bare_texts
 from tfrec_llm.text.classification.fit import fit_head
 from tfrec_llm.text.classification.tasks import Task
@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 
 
 def train_slots(
-    encoder: TextEncoder, dataset: Dataset, config: Config, stage: Stage
+    encoder: TextEncoder, dataset: Dataset, values: Mapping[str, tuple[str, ...]], config: Config, stage: Stage
 ) -> tuple[SlotModel | None, Figures]:
     """A slot model, where the domain and the tokenizer allow one.
 
     Args:
       encoder: as it will be served.
       dataset: domain and catalogue.
+      values: attribute -> values that are listened for.
       config: sections text and train, and the seed.
       stage: for checkpoints and logs.
 
@@ -41,14 +42,13 @@ def train_slots(
     settings, domain = config.text.slots, dataset.domain
     config = _unweighted(config)
     pieces = getattr(encoder.tokenizer, "pieces", None)
-    values = frequent_values(dataset.catalogue, domain.utterance_attributes, settings.least_items, settings.most_values)
     kinds = (*values, *(PRICE_KINDS if any(domain.prices.values()) else ()))
     if not settings.rows or not kinds or pieces is None:
         log.warning("text: no slots: the domain names no attribute that items share and no price, or they are off.")
         return None, {}
     said = span_utterances(dataset, values, settings.rows, config.seed)
     if PRICE_KINDS[0] in kinds:
-        values = values | {PRICE: LEVELS}
+        values = {**values, PRICE: LEVELS}
     tokens, rows, tags, lengths = tagged_tokens(encoder, said, kinds, config)
     tagging = Task("slots_tags", "slots", _tag_names(kinds), said.texts[rows], tags, said.split[rows], _corpus(rows))
     tagger = fit_head(tagging, tokens, config, stage)
