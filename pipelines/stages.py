@@ -98,7 +98,8 @@ def train_text(config: Config, run: Path, force: bool) -> None:
         return text.train(config, load_dataset(run), stage)
 
     before = training.stage_fingerprint(run, "data")
-    make_stage(run, "text", inputs_of(config, "text", "train", start="text", data=before), build, force)
+    inputs = inputs_of(config, "text", "train", start="text", data=before, **text.outside_files(config))
+    make_stage(run, "text", inputs, build, force)
 
 
 def train_behaviour(config: Config, run: Path, force: bool) -> None:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_llm.config import Data
-from tfrec_llm.data import SENTIMENTS, read_utterances
+from tfrec_llm.config import Data, Text
+from tfrec_llm.data import SENTIMENTS, load_domain, read_utterances
 from tfrec_llm.data.texts import LONGEST, collect, hash_split, language_of, normalise
+from tfrec_llm.text.classification.tasks import make_tasks
 
 
 @given(st.text())
@@ -121,6 +122,47 @@ def test_a_bad_file_is_refused_by_name_column_and_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_utterances(settings)
     assert settings.utterances in str(caught.value)
+
+
+def test_rows_of_one_text_add_their_labels_up(tmp_path):
+    """Two rows of one text, an intent in one and a sentiment in the other; a third text comes with two intents."""
+    rows = "buy it,buy,,\nBuy it!,,neutral,\nlook,find,,joy\nlook,find,,\nstop,buy,,\nstop,find,,\nhm,,,anger\n"
+    corpus = read_utterances(write(tmp_path, "text,intent,sentiment,emotion\n" + rows + "oh,,negative,\n"))
+    assert corpus.texts.tolist() == ["buy it", "look", "hm", "oh"]
+    assert corpus.intent.tolist() == [0, 1, -1, -1]
+    assert corpus.sentiment.tolist() == [1, -1, -1, 0]
+    assert corpus.emotion.tolist() == [-1, 1, 0, -1]
+
+
+def test_many_contrary_labels_are_a_warning(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for count, level in ((300, "INFO"), (10, "WARNING")):  # 2 rows of 302 and of 12
+        caplog.clear()
+        rows = "".join(f"say {i},{'ab'[i % 2]}\n" for i in range(count))
+        read_utterances(write(tmp_path, "text,intent\nhello,a\nhello,b\n" + rows))
+        (record,) = [record for record in caplog.records if "2 come with different labels" in record.message]
+        assert record.levelname == level
+
+
+def test_a_cell_may_have_several_labels(tmp_path):
+    rows = "so good,love | joy,buy\nwell,,buy\nugh,anger,find|\nWell!,joy,find\n"
+    corpus = read_utterances(write(tmp_path, "text,emotion,intent\n" + rows))
+    assert corpus.labels == {"intent": ("buy", "find"), "emotion": ("anger", "joy", "love")}
+    assert corpus.texts.tolist() == ["so good", "ugh"]  # the other text comes with two different intents
+    assert corpus.emotion.tolist() == [[False, True, True], [True, False, False]]
+    assert corpus.intent.tolist() == [[True, False], [False, True]]
+    single = read_utterances(write(tmp_path, "text,emotion,intent\none,joy,buy\ntwo,anger,find\n"))
+    assert single.intent.tolist() == [0, 1]
+
+
+def test_several_labels_become_a_multi_label_task_and_single_rows_are_served(tmp_path):
+    rows = "".join(f"say {i},{('joy', 'joy|pride', 'pride')[i % 3]}\n" for i in range(30))
+    corpus, domain = read_utterances(write(tmp_path, "text,emotion\n" + rows)), load_domain("video")
+    tasks = {task.name: task for task in make_tasks([corpus], domain, Text(), 1)}
+    assert tasks["emotion_files"].targets.sum(axis=1).tolist() == [1, 2, 1] * 10
+    served = tasks["emotion"]
+    assert {int(text.split()[1]) % 3 for text in served.texts} == {0, 2}
+    assert set(served.targets.tolist()) == {domain.emotions.index("joy"), len(domain.emotions)}
 
 
 def test_a_giant_text_is_cut_and_takes_no_room_from_the_others(tmp_path):

@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
 
 from tfrec_llm import config, data
-from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
+from tfrec_llm.data import slots
+from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, number_words, span_utterances
+from tfrec_llm.data.texts import language_of
 from tfrec_llm.data.voices import held_out
 from tfrec_llm.types import Catalogue
 
@@ -70,6 +73,44 @@ def test_between_is_a_least_and_a_most(said):
     rows = [spans for spans in said.spans if {"above", "below"} <= {span.kind for span in spans}]
     assert rows
     assert all([s.kind for s in spans if s.kind in ("above", "below")] == ["above", "below"] for spans in rows)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (10, "十"),
+        (15, "十五"),
+        (35, "三十五"),
+        (110, "一百一十"),
+        (305, "三百零五"),
+        (1050, "一千零五十"),
+        (1200, "一千二百"),
+        (2005, "二千零五"),
+        (10_500, "一万零五百"),
+        (12_340, "一万二千三百四十"),
+    ],
+)
+def test_numbers_in_chinese(number, words):
+    assert number_words(number) == words
+
+
+def test_two_hundred_is_said_in_two_ways_and_cents_are_not_said():
+    rng = np.random.default_rng(1)
+    assert {slots._spelt(220.5, rng) for _ in range(20)} == {"二百二十", "两百二十"}
+    assert slots._spelt(9.99, rng) == "9.99"
+
+
+def test_some_chinese_prices_are_spelt_and_no_english_one(said):
+    bounds = [
+        (text, text[span.begin : span.end])
+        for text, spans in zip(said.texts, said.spans, strict=True)
+        for span in spans
+        if span.kind in ("below", "above")
+    ]
+    chinese = [part for text, part in bounds if language_of(text) == "zh" and language_of(part) == "zh"]
+    spelt = [part for part in chinese if re.search("[十百千万]", part)]
+    assert 0.1 < len(spelt) / len(chinese) < 0.3
+    assert not [part for text, part in bounds if language_of(text) == "en" and re.search("[十百千万]", part)]
 
 
 def test_equal_seeds_agree(said, dataset):

@@ -110,8 +110,9 @@ def test_columns_keep_their_attributes_whatever_the_names_order(tmp_path):
     values = {"size": ("small",), "colour": ("blue", "red")}  # not in the order of the alphabet
     probabilities = np.array([[0.1, 0.2, 0.3]] * 4, np.float32)
     flags, numbers = {name: np.zeros(4, bool) for name in values}, np.zeros(4, np.float32)
-    ItemAttributes(values, probabilities, flags, numbers, numbers).save(tmp_path)
+    ItemAttributes(values, probabilities, flags, numbers, numbers, "colour").save(tmp_path)
     again = ItemAttributes.load(tmp_path)
+    assert again.like == "colour"
     assert list(again.values) == ["size", "colour"]
     found = again.columns([("colour", "red"), ("size", "small"), ("colour", "blue")])
     np.testing.assert_allclose(found[2], [0.3, 0.1, 0.2])

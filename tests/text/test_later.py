@@ -27,3 +27,20 @@ def test_what_the_catalogue_says_counts_and_nothing_is_predicted():
     np.testing.assert_array_equal(found.rank, [0.5, 0.5, 0, 0.5, 1, 1, 0.5])
     assert not found.predicted["colour"].any()
     assert len(found.predicted[PRICE_BAND]) == 7
+
+
+def test_a_later_price_is_ranked_among_items_of_the_same_attribute():
+    """Six red ones cost 1 to 6, six blue ones 11 to 16; the finer attribute sets every item apart."""
+    count = 12
+    colours = ((), (), *((("red",) if i < 6 else ("blue",)) for i in range(count)), ("red",))
+    lots = ((), (), *((f"lot {i}",) for i in range(count)), ("lot 0",))
+    names = np.array(["", "[unknown]", *(f"i{i}" for i in range(count + 1))])
+    price = np.array([NAN, NAN, *range(1, 7), *range(11, 17), 7], np.float32)
+    catalogue = Catalogue(names, names, names, {"colour": colours, "lot": lots}, price, names != "")
+    values = {"colour": ("red", "blue"), "lot": tuple(f"lot {i}" for i in range(count))}
+    table, flags = np.zeros((count + 2, 14), np.float32), {name: np.zeros(count + 2, bool) for name in values}
+    rank = np.full(count + 2, 0.5, np.float32)
+    for like, expected in (("colour", 1.0), ("", 0.5)):  # the dearest of seven red ones; the middle of all thirteen
+        trained = ItemAttributes(values, table, flags, price[:-1], rank, like)
+        found = with_later(trained, catalogue)
+        assert (found.rank[-1], found.like) == (expected, like)

@@ -8,8 +8,12 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm import config, data, text, training
+from tfrec_llm.text import learning
 from tfrec_llm.text.classification.ensemble import Ensemble
 from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.classification.scope import ALL
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.model import build_encoder
 
 WORDS = ("aaaa", "ffff", "kkkk", "zzzz")
 
@@ -94,3 +98,21 @@ def test_the_mean_of_two_heads_by_hand():
     np.testing.assert_allclose(both.probabilities(tf.ones([1, 1])), [[0.7, 0.3]], atol=1e-5)
     # evidence: log(1 + 1) and log(.9 + .1)
     np.testing.assert_allclose(both.evidence(tf.ones([1, 1])), [np.log(2) / 2], atol=1e-5)
+
+
+@pytest.mark.parametrize(("few_shot", "again"), [("none", ["held"]), ("supcon", [])])
+def test_what_cross_validation_found_is_not_calibrated_over(few_shot, again, settings, tmp_path, monkeypatch):
+    """Together trained heads are calibrated by validation rows where they have any; after few_shot none is."""
+    little = config.Little(few_shot=few_shot, few_shot_steps=4, batch_size=8)
+    chosen = replace(settings, text=replace(settings.text, finetuning=config.Component("lora"), little=little))
+    texts, targets = np.array([f"{WORDS[i % 2]} {i}" for i in range(24)]), np.arange(24, dtype=np.int32) % 2
+    plain = Task("plain", "intent", ("a", "b"), texts, targets, np.full(24, "train"), np.full(24, "files"))
+    split = np.where(np.arange(24) < 18, "train", "validation")
+    tasks, calibrated = [plain, replace(plain, name="held", split=split)], []
+    monkeypatch.setattr(learning, "train_jointly", lambda *_: None)
+    monkeypatch.setattr(learning, "calibrate_head", lambda head, task, *_: calibrated.append(task.name))
+    stage = training.Stage("text", tmp_path, tmp_path / "work", tmp_path / "logs")
+    _, finetuning = build_encoder(chosen)
+    heads = learning.learn(finetuning, tasks, [], chosen, stage, {})
+    assert calibrated == again
+    assert heads["plain"].threshold.numpy() > ALL  # what fit_few settled

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ def settings(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "labels.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["text", "intent"])
-        rows.writerows([f"please {word} {i}", word] for i in range(60) for word in ("aaaa", "zzzz"))
+        rows.writerow(["text", "intent", "emotion", "sentiment"])
+        labels = (("aaaa", "joy", "pos"), ("zzzz", "pride", "差评"))
+        rows.writerows([f"please {names[0]} {i}", *names] for i in range(60) for names in labels)
     return config.Config(
         data=config.Data(source="synthetic", synthetic_users=60, utterances=str(path)),
         train=config.Train(precision="float32", xla="off"),
@@ -56,6 +58,11 @@ def test_figures_have_the_contracts_form(trained):
         "text.domain.emotion.accuracy",
         "text.files.accuracy",
         "text.files.macro_f1",
+        "text.files.emotion.accuracy",
+        "text.files.sentiment.accuracy",
+        "text.files_served.accuracy",
+        "text.files_served.emotion.accuracy",
+        "text.files_served.sentiment.accuracy",
     } <= set(figures)
     for figure in figures.values():
         assert set(figure) == {"value", "ci95", "over", "n", "split"}
@@ -72,12 +79,24 @@ def test_signals_are_probabilities(trained, settings, dataset):
     embedding = model.encode(*model.tokenize(tf.constant(["funny films please", "", "手机"])))
     signals = model.signals(embedding)
     assert signals.intent.shape == (3, len(dataset.domain.intents) + 2)
-    assert signals.emotion.shape == (3, len(dataset.domain.emotions))
+    assert signals.emotion.shape == (3, len(dataset.domain.emotions) + 1)
     assert signals.sentiment.shape == (3, 3)
     for part in signals[:3]:
         np.testing.assert_allclose(tf.reduce_sum(part, -1), 1, atol=1e-5)
     assert model.intents == (*dataset.domain.intents, "aaaa", "zzzz")  # the user's labels are served too
+    assert model.emotions == (*dataset.domain.emotions, "pride")
     assert model.sentiments == ("negative", "neutral", "positive")
+
+
+def test_what_the_users_file_calls_by_other_names_is_what_serving_says(trained, settings):
+    model = text.load(settings, trained[0] / "text")
+    signals = model.signals(model.encode(*model.tokenize(tf.constant(["please aaaa 7", "please zzzz 7"]))))
+    for part, names, wanted in (
+        (signals.intent, model.intents, ["aaaa", "zzzz"]),
+        (signals.emotion, model.emotions, ["joy", "pride"]),
+        (signals.sentiment, model.sentiments, ["positive", "negative"]),
+    ):
+        assert [names[place] for place in np.argmax(part, axis=1)] == wanted
 
 
 def test_item_vectors(trained, settings, dataset):
@@ -111,6 +130,18 @@ def test_another_encoder_is_refused(trained, settings):
     other = config.Config(data=settings.data, text=config.Text(encoder=wide, hidden=0))
     with pytest.raises(ValueError, match="make train STAGE=text"):
         text.load(other, trained[0] / "text")
+
+
+def test_another_checkpoint_of_the_same_width_is_refused_and_earlier_runs_are_read(trained, settings, tmp_path):
+    other = config.Component("tiny", {"seed": 2})
+    chosen = config.Config(data=settings.data, text=config.Text(encoder=other, hidden=0))
+    with pytest.raises(ValueError, match=r"expected the encoder that the heads were trained on .*make train STAGE"):
+        text.load(chosen, trained[0] / "text")
+    shutil.copytree(trained[0] / "text", tmp_path / "text")
+    labels = json.loads((tmp_path / "text" / "labels.json").read_text(encoding="utf-8"))
+    del labels["encoder"]
+    (tmp_path / "text" / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    assert text.load(chosen, tmp_path / "text").dim == 32
 
 
 def test_unknown_corpus_and_encoder_are_refused(settings, dataset, tmp_path):

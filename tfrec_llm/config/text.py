@@ -91,11 +91,11 @@ class Text:
     max_rows: int = setting(
         4000, "at most so many training rows of a corpus (a corpus with fewer is taken whole)", low=10
     )
-    rows: Mapping[str, int] = setting(
-        {"snips": 14_000, "files": 50_000},
-        "training rows of single corpora in place of max_rows; SNIPS is short, your own (files) is yours: taken whole",
+    rows: Mapping[str, int] = setting({}, "training rows of single corpora in place of max_rows")
+    own_rows: int = setting(
+        50_000, "at most so many training rows of your own file (data.utterances); its test rows are all judged", low=10
     )
-    max_test_rows: int = setting(1000, "at most so many test rows of a corpus", low=10)
+    max_test_rows: int = setting(1000, "at most so many test rows of a corpus, and so many validation rows", low=10)
     max_tokens: int = setting(128, "utterances are cut after so many tokens", low=8, high=512)
     max_item_tokens: int = setting(96, "item texts are cut after so many tokens", low=8, high=512)
     engine: str = setting(

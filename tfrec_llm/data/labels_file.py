@@ -12,6 +12,8 @@ from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect
 from tfrec_llm.types import Utterances
 
 KINDS = ("intent", "emotion", "sentiment")
+SEVERAL = ("intent", "emotion")  # kinds of which a text may have several at once
+AND = "|"  # between the labels of a cell that has several
 SPLIT = "split"
 
 
@@ -19,8 +21,10 @@ def read_utterances(settings: Data) -> Utterances:
     """Reads `text` with any of `intent`, `emotion` and `sentiment`; an empty cell means that a row has no such label.
 
     The names of labels are the different cells of a column, sorted; sentiments that are all negative, neutral or
-    positive keep that order. Language is looked up in each text. A column `split` (train, validation, test) says what
-    is learnt from and what is judged on; without it a text's hash decides.
+    positive keep that order. A cell of intent or emotion such as "joy|love" has several labels at once: then the whole
+    column is multi-label, [R, names] bool. Rows of one text add their labels up. Language is looked up in each text. A
+    column `split` (train, validation, test) says what is learnt from and what is judged on; without it a text's hash
+    decides.
 
     Args:
       settings: `utterances` (path to CSV, TSV or Parquet) and `columns` (our name -> the name in the file).
@@ -95,7 +99,9 @@ def _split(table: Table) -> np.ndarray:
 
 def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
     cells = _cells(table, kind)
-    names = tuple(sorted(set(cells.tolist()) - {""}))
+    several = kind in SEVERAL and any(AND in cell for cell in cells)
+    said = [{part.strip() for part in cell.split(AND)} - {""} if several else {cell} - {""} for cell in cells]
+    names = tuple(sorted(set().union(*said)))
     if len(names) < 2:
         raise ValueError(
             f"{table.path}: column {table.names.get(kind, kind)!r}: expected at least two different labels, got "
@@ -103,5 +109,7 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
         )
     if kind == "sentiment" and set(names) <= set(SENTIMENTS):
         names = SENTIMENTS
+    if several:
+        return names, np.array([[name in own for name in names] for own in said], dtype=bool)
     places = {name: place for place, name in enumerate(names)}
     return names, np.array([places.get(cell, -1) for cell in cells], dtype=np.int32)

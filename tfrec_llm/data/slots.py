@@ -18,7 +18,9 @@ from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Span, SpanUtterances
 PRICE_KINDS = ("low", "high", "below", "above")  # of spans; "between" is a span of "above" and one of "below"
 KEYWORDS = 0.4  # share of sentences that are words in a row, as in a search box
 PRICED = 0.5  # share of sentences with a price
+SPELT = 0.2  # share of Chinese prices in number words
 FELT = 0.2  # share of sentences with a feeling, which is no slot
+POWERS = ((10_000, "万"), (1000, "千"), (100, "百"), (10, "十"), (1, ""))
 MONEY = ("{}", "{}", "${}", "{} dollars", "{} bucks", "{} euros", "€{}", "£{}", "{} USD", "{} yuan", "{}$")
 Segment = tuple[str, str, str]  # text, kind ("" = none), value
 
@@ -142,6 +144,9 @@ def _price(voice: Voice, language: str, rng: np.random.Generator) -> list[Segmen
     phrase, (least, most) = _pick(voice.prices[kind], rng), sorted((_amount(rng), _amount(rng)))
     money = _pick(MONEY, rng) if language == "en" else "{}"
     said = [money.format(_written(amount, rng)) for amount in (least, most)]
+    (own,) = rng.spawn(1)  # takes nothing from `rng`: sentences without number words are the same as without this
+    if language == "zh" and own.random() < SPELT:
+        said = [_spelt(amount, own) for amount in (least, most)]
     if kind != "between":
         text = phrase.format(amount=said[0])
         return [(text, kind, text)]
@@ -163,6 +168,25 @@ def _written(amount: float, rng: np.random.Generator) -> str:
     if amount >= 1000 and rng.random() < 0.2:
         return f"{amount:,.0f}"
     return f"{amount:.0f}" if amount == int(amount) else f"{amount:.2f}"
+
+
+def _spelt(amount: float, rng: np.random.Generator) -> str:
+    """An amount in Chinese number words, without cents; below ten in digits, since a lone 一 is mostly no number."""
+    if amount < 10:
+        return _written(amount, rng)
+    words = number_words(int(amount))
+    return re.sub("二(?=[百千万])", "两", words) if rng.random() < 0.5 else words
+
+
+def number_words(number: int) -> str:
+    """A whole number from 1 to 99,999 in Chinese: 1,050 is 一千零五十."""
+    said, gap = "", False
+    for power, sign in POWERS:
+        digit = number // power % 10
+        if digit:
+            said += ("零" if gap and said else "") + "零一二三四五六七八九"[digit] + sign
+        gap = digit == 0
+    return said.removeprefix("一") if said.startswith("一十") else said
 
 
 def _marked(segments: Sequence[Segment], voices: Mapping[str, tuple[Voice, ...]], place: int) -> list[Segment]:

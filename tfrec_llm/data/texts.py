@@ -16,6 +16,7 @@ from tfrec_llm.types import Utterances
 log = logging.getLogger(__name__)
 SENTIMENTS = ("negative", "neutral", "positive")
 SPLITS = ("train", "validation", "test")
+CONTRARY = 0.02  # share of texts with contrary labels from which on leaving them out is a warning
 LONGEST = 8_000  # characters that are kept of a text: no encoder reads so many, and every row has room for the longest
 
 
@@ -64,12 +65,19 @@ def collect(
       where: what a message names; "" = the corpus.
 
     Returns:
-      One row for each different normalised text, in the order of the file. Rows whose key comes with different
-      labels are all left out: nobody knows which of them is right.
+      One row for each different normalised text, in the order of the file. Rows of one key add their labels up, one
+      kind of label from one row and another from the next; where they come with two different labels of a kind all of
+      them are left out: nobody knows which of them is right.
     """
     normal = [normalise(text) for text in texts]
     keys = normal if keys is None else list(keys)
-    kept, seen, agreed = [], {""}, _agreed(keys, labels)
+    number: dict[str, int] = {}
+    places = np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
+    values, agreed = {}, np.ones(len(keys), bool)
+    for kind, (_, column) in labels.items():
+        values[kind], same = _merged(places, column)
+        agreed &= same
+    kept, seen = [], {""}
     order = range(len(keys)) if split is None else sorted(range(len(keys)), key=lambda row: -SPLITS.index(split[row]))
     for row in order:
         if agreed[row] and normal[row] not in seen:
@@ -83,11 +91,11 @@ def collect(
         split=hash_split([keys[row] for row in kept]) if split is None else split[kept],
         language=np.array([language or language_of(texts[row]) for row in kept], dtype=np.str_),
         labels={kind: names for kind, (names, _) in labels.items()},
-        **{kind: values[kept] for kind, (_, values) in labels.items()},
+        **{kind: column[kept] for kind, column in values.items()},
     )
 
 
-def _tell_left_out(where: str, kept: int, normal: Sequence[str], agreed: Sequence[bool]) -> None:
+def _tell_left_out(where: str, kept: int, normal: Sequence[str], agreed: np.ndarray) -> None:
     """Says how many texts were left out and why; a corpus of which none is left is refused."""
     empty = sum(not text for text in normal)
     contrary = sum(bool(text) and not same for text, same in zip(normal, agreed, strict=True))
@@ -95,13 +103,27 @@ def _tell_left_out(where: str, kept: int, normal: Sequence[str], agreed: Sequenc
     if not kept:
         raise ValueError(f"{where}: expected texts with labels, got none that can be used: {why}; correct them.")
     if empty or contrary:
-        log.info("%s: %s: left out", where, why)
+        level = logging.WARNING if contrary > CONTRARY * len(normal) else logging.INFO
+        log.log(level, "%s: %s: left out", where, why)
 
 
-def _agreed(keys: Sequence[str], labels: Mapping[str, tuple[tuple[str, ...], np.ndarray]]) -> list[bool]:
-    """Which rows [R] have the same labels as all other rows of their key."""
-    bytes_of = [b"".join(values[row].tobytes() for _, values in labels.values()) for row in range(len(keys))]
-    seen: dict[str, set[bytes]] = {}
-    for key, label in zip(keys, bytes_of, strict=True):
-        seen.setdefault(key, set()).add(label)
-    return [len(seen[key]) == 1 for key in keys]
+def _merged(places: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the rows of each key say together of one kind of label.
+
+    Args:
+      places: [R] number of the key.
+      values: [R] int (-1 = none) or [R, names] bool (no name = none).
+
+    Returns:
+      The values, those of rows without any taken from other rows of their key, and [R] bool: whether no two rows of
+      the key differ.
+    """
+    known = np.flatnonzero(values.any(axis=1) if values.ndim == 2 else values >= 0)
+    source = np.full(places.max(initial=-1) + 1, -1)
+    source[places[known[::-1]]] = known[::-1]  # the first row of a key that has any
+    differs = values[known] != values[source[places[known]]]
+    contrary = np.zeros(len(source), bool)
+    contrary[places[known[differs.any(axis=1) if values.ndim == 2 else differs]]] = True
+    first = source[places]
+    merged = np.where((first >= 0).reshape(-1, *[1] * (values.ndim - 1)), values[first], values)
+    return merged, ~contrary[places]

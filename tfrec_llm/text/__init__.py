@@ -7,6 +7,7 @@ from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.later import with_later
 from tfrec_llm.text.model import TextModel, load, load_item_vectors, load_language_axes
+from tfrec_llm.text.outside import outside_files
 from tfrec_llm.text.train import train
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "load",
     "load_item_vectors",
     "load_language_axes",
+    "outside_files",
     "train",
     "with_later",
 ]

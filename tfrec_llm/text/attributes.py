@@ -41,6 +41,7 @@ class ItemAttributes(NamedTuple):
     predicted: Mapping[str, np.ndarray]  # attribute -> [N+2] bool: predicted, not known
     price: np.ndarray  # [N+2] float32, nan where neither known nor predicted
     rank: np.ndarray  # [N+2] float32 from 0, the cheapest of like items, to 1; 1/2 where nothing is known
+    like: str = ""  # the attribute whose values make items alike; "" = the one with most values
 
     def columns(self, names: Sequence[tuple[str, str]]) -> np.ndarray:
         """[N+2, len(names)] probabilities of (attribute, value) pairs, 0 where the pair is not among them."""
@@ -52,9 +53,8 @@ class ItemAttributes(NamedTuple):
     def save(self, folder: Path) -> None:
         """Writes `item_attributes.npz` and, with the names of the columns, `item_attributes.json`."""
         arrays = {f"predicted.{name}": flags for name, flags in self.predicted.items()}
-        files.write_npz(
-            folder / f"{FILE}.npz", arrays | {name: getattr(self, name) for name in ("probabilities", "price", "rank")}
-        )
+        arrays |= {name: getattr(self, name) for name in ("probabilities", "price", "rank")}
+        files.write_npz(folder / f"{FILE}.npz", {**arrays, "like": np.array(self.like)})
         files.write_json(folder / f"{FILE}.json", {name: list(values) for name, values in self.values.items()})
 
     @classmethod
@@ -63,11 +63,17 @@ class ItemAttributes(NamedTuple):
         names, stored = files.read_json(folder / f"{FILE}.json"), files.read_npz(folder / f"{FILE}.npz")
         predicted = {name: stored[f"predicted.{name}"] for name in names}
         values = {name: tuple(found) for name, found in names.items()}
-        return cls(values, stored["probabilities"], predicted, stored["price"], stored["rank"])
+        like = str(stored.get("like", ""))  # absent in runs of earlier versions
+        return cls(values, stored["probabilities"], predicted, stored["price"], stored["rank"], like)
 
 
 def item_attributes(
-    encoder: TextEncoder, catalogue: Catalogue, values: Mapping[str, tuple[str, ...]], config: Config, stage: Stage
+    encoder: TextEncoder,
+    catalogue: Catalogue,
+    values: Mapping[str, tuple[str, ...]],
+    config: Config,
+    stage: Stage,
+    like: str = "",
 ) -> tuple[ItemAttributes, dict[str, dict[str, Any]]]:
     """Attributes of all items, and figures `text.items.<attribute>_{accuracy,macro_f1}` on items held out.
 
@@ -77,8 +83,9 @@ def item_attributes(
       values: attribute -> values of interest.
       config: sections text and train, and the seed.
       stage: for checkpoints and logs.
+      like: as of `price_ranks`.
     """
-    ranks = price_ranks(catalogue, values)
+    ranks = price_ranks(catalogue, values, like)
     bands = bands_of(ranks)
     truth = {name: _held(catalogue, name, values[name]) for name in values}
     known = {name: np.array([bool(own) for own in catalogue.attributes[name]]) for name in values}
@@ -100,20 +107,26 @@ def item_attributes(
             found[missing] = head.probabilities(tf.constant(vectors[missing])).numpy() if missing.any() else 0.0
         columns.append(found)
     table = np.concatenate(columns, axis=1) if columns else np.zeros((len(catalogue.item_ids), 0), np.float32)
-    attributes = ItemAttributes(values, table, predicted, np.asarray(catalogue.price, np.float32), ranks)
+    attributes = ItemAttributes(values, table, predicted, np.asarray(catalogue.price, np.float32), ranks, like)
     price = _estimated_prices(attributes, bands)
     return attributes._replace(price=price, rank=_estimated_ranks(attributes)), figures
 
 
-def price_ranks(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]]) -> np.ndarray:
+def finest(values: Mapping[str, tuple[str, ...]]) -> str:
+    """The attribute with most values; "" where there is none."""
+    return max(values, key=lambda name: len(values[name]), default="")
+
+
+def price_ranks(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]], like: str = "") -> np.ndarray:
     """Where among the prices of like items each item's price stands.
 
-    Like are items that share a value of the finest attribute (the one with most values); where fewer than 6 priced
-    items do, or none is known, the whole catalogue is compared with.
+    Like are items that share a value of one attribute; where fewer than 6 priced items do, or none is known, the whole
+    catalogue is compared with.
 
     Args:
       catalogue: N+2 rows.
       values: attribute -> values that count.
+      like: the attribute; "" = the finest of `values`.
 
     Returns:
       [N+2] float32 from 0, the cheapest, to 1; nan where the price is unknown.
@@ -122,10 +135,9 @@ def price_ranks(catalogue: Catalogue, values: Mapping[str, tuple[str, ...]]) -> 
     priced = np.isfinite(price) & (np.arange(len(price)) >= FIRST_ITEM)
     ranks = np.full(len(price), np.nan, np.float32)
     ranks[priced] = _ranks(price[priced])
-    finest = max(values, key=lambda name: len(values[name]), default=None)
-    groups: dict[str, list[int]] = {}
-    for row in np.flatnonzero(priced) if finest else ():
-        for value in catalogue.attributes[finest][row][:1]:
+    like, groups = like or finest(values), {}
+    for row in np.flatnonzero(priced) if like else ():
+        for value in catalogue.attributes[like][row][:1]:
             groups.setdefault(value, []).append(row)
     for rows in groups.values():
         if len(rows) >= LEAST_GROUP:

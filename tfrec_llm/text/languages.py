@@ -12,7 +12,7 @@ import numpy as np
 from tfrec_llm.config import Config
 from tfrec_llm.data.texts import language_of
 from tfrec_llm.data.voices import languages_of
-from tfrec_llm.text.encoders.bulk import encode_texts
+from tfrec_llm.text.encoders.bulk import encode_queries
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.types import FIRST_ITEM, Catalogue, Domain
 
@@ -35,16 +35,13 @@ def language_axes(
     Returns:
       [2, D] float32, orthonormal rows; zero rows where only one language is there.
     """
-    text = config.text
     asked = [
         (language, template.replace("{", "").replace("}", ""))
         for language in languages_of(domain)
         for templates in domain.templates[language].values()
         for template in templates
     ]
-    questions = encode_texts(
-        encoder, [template for _, template in asked], "query", text.max_tokens, text.batch_size, text.precision
-    )
+    questions = encode_queries(encoder, config, [template for _, template in asked])
     told = np.flatnonzero(np.any(items != 0, axis=1) & (np.arange(len(items)) >= FIRST_ITEM))
     written = [language_of(str(catalogue.texts[row])) for row in told]
     return orthonormal(

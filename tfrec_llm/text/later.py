@@ -15,7 +15,7 @@ def with_later(attributes: ItemAttributes, catalogue: Catalogue) -> ItemAttribut
     """
     trained, names = len(attributes.rank), [name for name in attributes.values if name != PRICE_BAND]
     known = {name: attributes.values[name] for name in names}
-    ranks = price_ranks(catalogue, known)[trained:]
+    ranks = price_ranks(catalogue, known, attributes.like)[trained:]
     columns = [_held(catalogue, name, attributes.values[name], trained) for name in names]
     if PRICE_BAND in attributes.values:
         bands = bands_of(ranks)
@@ -28,6 +28,7 @@ def with_later(attributes: ItemAttributes, catalogue: Catalogue) -> ItemAttribut
         {name: np.pad(flags, (0, len(ranks))) for name, flags in attributes.predicted.items()},
         np.where(np.isfinite(catalogue.price), catalogue.price, price),
         np.concatenate([attributes.rank, np.where(np.isfinite(ranks), ranks, 0.5)]),
+        attributes.like,
     )
 
 

@@ -14,8 +14,7 @@ from tfrec_llm.text.classification.fit import calibrate_head, fit_answers, membe
 from tfrec_llm.text.classification.joint import train_jointly
 from tfrec_llm.text.classification.losses import SOFTENED
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.encoders.bulk import encode_texts
-from tfrec_llm.text.encoders.encoder import TextEncoder
+from tfrec_llm.text.encoders.bulk import encode_queries
 from tfrec_llm.text.finetuning import Finetuning
 from tfrec_llm.text.judging.judge import Figures, judge_answers, test_rows
 from tfrec_llm.text.little.steps import learn_from_unlabelled, prepare_encoder
@@ -63,10 +62,20 @@ def learn(
         finetuning.save(stage.folder / FINETUNED)
         encoder.fingerprint = plain
         serve_finetuned(encoder, finetuning, stage.folder)
-        vectors = text_vectors(encode, tasks)
-        for task in tasks:
-            calibrate_head(heads[task.name], task, rows_of(task, vectors), config.text.none_share)
+    if joint:
+        _calibrate_again(tasks, heads, encode, config)
     return learn_from_unlabelled(tasks, heads, unlabelled, encode, config, stage)
+
+
+def _calibrate_again(tasks: Sequence[Task], heads: Mapping[str, Answers], encode: Callable, config: Config) -> None:
+    """Temperatures and thresholds of heads that moved with the encoder, by validation rows.
+
+    A head without any keeps what it had: how sure it is of the rows that it learnt says nothing of others.
+    """
+    held = [task for task in tasks if (task.split == "validation").any()]
+    vectors = text_vectors(encode, held)
+    for task in held:
+        calibrate_head(heads[task.name], task, rows_of(task, vectors), config.text.none_share)
 
 
 def teach(
@@ -144,9 +153,3 @@ def text_vectors(encode: Callable[[list[str]], np.ndarray], tasks: Sequence[Task
     """Every distinct text of the tasks -> its vector."""
     texts = sorted({str(text) for task in tasks for text in task.texts})
     return dict(zip(texts, encode(texts), strict=True))
-
-
-def encode_queries(encoder: TextEncoder, config: Config, texts: Sequence[str]) -> np.ndarray:
-    """[R, D] vectors of texts as the encoder is now."""
-    text = config.text
-    return encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision, text.engine)

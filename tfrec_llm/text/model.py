@@ -21,6 +21,7 @@ from tfrec_llm.types import ItemVectors, TextSignals
 
 FINETUNED = "finetuned.npz"  # the trained share of the encoder
 SIGNALS = ("intent", "emotion", "sentiment")
+ENCODER = "encoder"  # in labels.json: the fingerprint of the encoder that the heads were trained on
 
 
 class TextModel(tf.Module):
@@ -154,6 +155,12 @@ def load(config: Config, folder: Path) -> TextModel:
     if finetuning.variables:
         finetuning.load(folder / FINETUNED)
         serve_finetuned(encoder, finetuning, folder)
+    if labels.get(ENCODER, encoder.fingerprint) != encoder.fingerprint:  # absent in runs of earlier versions
+        raise ValueError(
+            f"{folder}: expected the encoder that the heads were trained on ({labels[ENCODER]}), got another "
+            f"({encoder.fingerprint}): its checkpoint or settings have changed; put them back, or run "
+            "`make train STAGE=text`."
+        )
     heads = {name: _head(config, folder, name, labels[name], encoder.dim) for name in SIGNALS}
     names = {n: tuple(labels[n]["labels"]) for n in SIGNALS}
     return TextModel(

@@ -15,6 +15,7 @@ from tfrec_llm.text.classification.fit import fit_head, stage_part
 from tfrec_llm.text.classification.heads import undecided
 from tfrec_llm.text.classification.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
 from tfrec_llm.text.classification.weak import weak_agreement, with_weak_rows
+from tfrec_llm.text.encoders.bulk import encode_queries
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.judging.judge import Figures, judge_head
@@ -22,10 +23,10 @@ from tfrec_llm.text.judging.robust import robustness_figures
 from tfrec_llm.text.judging.tfidf import tfidf_figures
 from tfrec_llm.text.judging.unseen import measured, unseen_figures, without_held_back
 from tfrec_llm.text.languages import language_axes
-from tfrec_llm.text.learning import encode_queries, learn, rows_of, teach, text_vectors
+from tfrec_llm.text.learning import learn, rows_of, teach, text_vectors
 from tfrec_llm.text.little.sampling import few_rows
 from tfrec_llm.text.little.steps import list_to_label, unlabelled_texts
-from tfrec_llm.text.model import build_encoder
+from tfrec_llm.text.model import ENCODER, build_encoder
 from tfrec_llm.text.slots import write_slots
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import Dataset, Utterances
@@ -76,7 +77,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     (stage.folder / "heads").mkdir(exist_ok=True)
     for name, head in heads.items():
         training.save_weights(head, stage.folder / "heads" / f"{name}.npz")
-    files.write_json(stage.folder / "labels.json", labels)
+    files.write_json(stage.folder / "labels.json", {**labels, ENCODER: encoder.fingerprint})
     files.write_json(stage.folder / "metrics.json", figures)
     return figures
 

@@ -86,6 +86,15 @@ def test_other_tasks_take_steps():
     one, _ = world(1, 10)
     for other in (many, several, one):
         assert not few(other, Text())
-    assert not few(task, Text(regularise=Regularise(label_smoothing=0.1)))
+    for switches in (
+        {"label_smoothing": 0.1},
+        {"adversarial": "fgm"},
+        {"r_drop": 1.0},
+        {"weight_average": 0.9},
+        {"ensemble": 2},
+        {"distil": True},
+    ):
+        assert not few(task, Text(regularise=Regularise(**switches)))
     assert not few(task, Text(augment=Augment(noise=0.1)))
-    assert few(task, Text(regularise=Regularise(class_weights=False)))
+    others = Regularise(class_weights=False, patience=2, epsilon=0.1, pgd_steps=5)  # how steps are taken, if any are
+    assert few(task, Text(regularise=others))

@@ -76,7 +76,7 @@ def test_a_users_labels_are_served_beside_the_domains(domain):
 def test_other_corpora_do_not_drown_the_domains_sentences(domain):
     splits = ["train"] * 60 + ["validation"] * 20 + ["test"] * 20
     snips = corpus("snips", 100, splits, labels={"intent": ("PlayMusic", "RateBook")}, intent=np.arange(100) % 2)
-    settings = Text(max_rows=100, max_test_rows=100, rows={}, domain_rows=10)
+    settings = Text(max_rows=100, max_test_rows=100, domain_rows=10)
     task = by_name(make_tasks([snips], domain, settings, 1))["intent"]
     assert [int((task.split == name).sum()) for name in ("train", "validation", "test")] == [10, 20, 20]
 
@@ -92,9 +92,71 @@ def test_sentiments_are_merged_and_the_domains_come_from_emotions(domain):
     assert found == {"domain 0": 1, "domain 1": 2, "domain 2": 0, "reviews 0": 0, "reviews 1": 2, "reviews 2": 2}
 
 
-def test_sentiments_of_another_kind_get_a_head_of_their_own(domain):
+def test_sentiments_of_another_kind_get_a_head_of_their_own_and_a_warning(domain, caplog):
     stars = corpus("files", labels={"sentiment": ("bad", "good")}, sentiment=np.arange(20, dtype=np.int32) % 2)
     assert [task.name for task in make_tasks([stars], domain, limits(100, 100), 1)] == ["sentiment_files"]
+    (message,) = [record.message for record in caplog.records if "not served" in record.message]
+    assert "'bad', 'good'" in message
+    assert "rename them to negative, neutral, positive" in message
+
+
+def test_a_users_sentiments_are_served_where_they_are_spelt_as_usual(domain, caplog):
+    names = ("Positive", "meh", "差评")
+    stars = corpus("files", 30, labels={"sentiment": names}, sentiment=np.arange(30, dtype=np.int32) % 3)
+    tasks = by_name(make_tasks([stars], domain, limits(100, 100), 1))
+    assert tasks["sentiment_files"].labels == names
+    served = tasks["sentiment"]
+    assert served.labels == ("negative", "neutral", "positive")
+    assert set(served.corpus) == {"files_served"}
+    found = {(int(t.split()[1]) % 3, int(y)) for t, y in zip(served.texts, served.targets, strict=True)}
+    assert found == {(0, 2), (2, 0)}  # the first is positive, the third negative, the second is not served
+    assert "'meh' of your file" in caplog.text
+
+
+def test_a_users_emotions_are_served_behind_the_domains(domain):
+    names = ("joy", "pride")
+    own = corpus("domain", 2, labels={"emotion": ("neutral", "joy")}, emotion=np.array([0, 1], np.int32))
+    files = corpus("files", 40, labels={"emotion": names}, emotion=np.arange(40, dtype=np.int32) % 2)
+    tasks = by_name(make_tasks([own, files], domain, limits(100, 100), 1))
+    assert tasks["emotion_files"].labels == names
+    served = tasks["emotion"]
+    assert served.labels == (*domain.emotions, "pride")
+    rows = served.corpus == "files_served"
+    assert set(served.targets[rows].tolist()) == {domain.emotions.index("joy"), len(domain.emotions)}
+    assert rows.sum() == 40
+
+
+def test_a_file_with_the_domains_own_labels_has_heads_of_its_own_too(domain):
+    """Its figures are those of its own labels, whatever else the served head learns."""
+    files = corpus(
+        "files",
+        labels={"emotion": ("joy", "anger"), "sentiment": ("negative", "neutral", "positive")},
+        emotion=np.arange(20, dtype=np.int32) % 2,
+        sentiment=np.arange(20, dtype=np.int32) % 3,
+    )
+    tasks = make_tasks([files], domain, limits(100, 100), 1)
+    assert {task.name for task in tasks} == {"sentiment_files", "sentiment", "emotion_files", "emotion"}
+    assert main_labels(tasks) == {"files": "sentiment", "files_served": "sentiment"}
+
+
+def test_several_labels_at_once_have_a_head_of_their_own_and_single_rows_are_served(domain):
+    targets = np.array([[True, False], [True, True], [False, True], [False, False]] * 5)
+    files = corpus("files", labels={"emotion": ("joy", "pride")}, emotion=targets)
+    tasks = by_name(make_tasks([files], domain, limits(100, 100), 1))
+    assert tasks["emotion_files"].targets.shape == (15, 2)
+    found = {
+        int(t.split()[1]) % 4: int(y) for t, y in zip(tasks["emotion"].texts, tasks["emotion"].targets, strict=True)
+    }
+    assert found == {0: domain.emotions.index("joy"), 2: len(domain.emotions)}
+
+
+def test_a_users_own_rows_are_cut_by_their_own_limit_alone(domain):
+    splits = ["train"] * 60 + ["validation"] * 20 + ["test"] * 20
+    files = corpus("files", 100, splits, labels={"intent": ("gift", "play")}, intent=np.arange(100) % 2)
+    small = {"max_rows": 10, "max_test_rows": 10, "domain_rows": 10}
+    for settings, kept in ((Text(**small), 60), (Text(own_rows=30, **small), 30)):
+        for task in make_tasks([files], domain, settings, 1):  # the file's own head and the served one
+            assert [int((task.split == name).sum()) for name in ("train", "validation", "test")] == [kept, 20, 20]
 
 
 def test_multi_label_rows_without_any_label_are_left_out(domain):
@@ -134,7 +196,7 @@ def test_main_label_is_the_first_of_intent_sentiment_emotion(domain):
         emotion=np.arange(20, dtype=np.int32) % 2,
         sentiment=np.arange(20, dtype=np.int32) % 3,
     )
-    assert main_labels(make_tasks([both], domain, limits(100, 100), 1)) == {"files": "sentiment"}
+    assert main_labels(make_tasks([both], domain, limits(100, 100), 1))["files"] == "sentiment"
 
 
 def test_a_corpus_may_have_a_limit_of_its_own(domain):

@@ -1,5 +1,7 @@
 """Emotions from words: rows for the head, and agreement, on invented word lists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,12 +59,18 @@ def test_rows_whose_words_and_sentiment_fit_are_learnt_from_and_none_is_a_test_r
 
 def test_no_rows_where_a_file_labels_emotions_or_where_they_are_off():
     for tasks, settings in [
-        ([emotion_task("files"), sentiment_task()], SETTINGS),
+        ([emotion_task("files_served"), sentiment_task()], SETTINGS),
         ([emotion_task(), sentiment_task()], Text(corpora=("posts",), weak_rows=0)),
         ([emotion_task(), sentiment_task()], Text(corpora=())),
         ([emotion_task()], SETTINGS),
     ]:
         assert len(with_weak_rows(tasks, settings, seed=1)[0].texts) == 1
+
+
+def test_a_file_with_emotions_of_its_own_alone_does_not_take_the_weak_rows_place():
+    own = emotion_task("files_served")
+    both = replace(own, labels=(*EMOTIONS, "pride"), targets=np.array([3], np.int32))
+    assert len(with_weak_rows([both, sentiment_task()], SETTINGS, seed=1)[0].texts) == 4
 
 
 def test_agreement_is_over_held_out_texts_with_words():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec_llm.config import Config, Text
 from tfrec_llm.text.encoders import bulk
 from tfrec_llm.text.encoders.registry import Tiny, tiny
 
@@ -93,3 +94,13 @@ def test_no_texts(encoder):
 
 def test_lone_surrogates_do_not_stop_it(encoder):
     assert np.isfinite(encode(encoder, ["broken \ud800 text"])).all()
+
+
+def test_engine_and_precision_are_those_of_the_config(monkeypatch):
+    asked = []
+    monkeypatch.setattr(bulk, "encode_texts", lambda *arguments: asked.append(arguments[2:]))
+    text = Text(engine="tensorflow", precision="float32", max_tokens=9, batch_size=3)
+    bulk.encode_queries(None, Config(text=text), ["hello"])
+    assert asked == [("query", 9, 3, "float32", "tensorflow")]
+    assert bulk.precision_of(text) == "float32"
+    assert bulk.precision_of(Text()) == bulk.fast_precision()

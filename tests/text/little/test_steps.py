@@ -8,7 +8,9 @@ import pytest
 
 from tfrec_llm import config, data, text, training
 from tfrec_llm.data.augmentation import edits, robustness, word_lists
-from tfrec_llm.text.little.steps import unlabelled_texts
+from tfrec_llm.text.classification.fit import fit_head
+from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.little.steps import chosen_tasks, learn_from_unlabelled, unlabelled_texts
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,29 @@ def test_the_trained_encoder_is_read_again(trained):
     model = text.load(settings, folder)
     assert np.isfinite(model.encoder.encode(*model.encoder.tokenize(["please aaaa 1"])).numpy()).all()
     assert (folder / "finetuned.npz").exists()
+
+
+def test_self_training_teaches_the_files_head_and_the_served_one_and_no_other(tmp_path):
+    """Rows of the first corpus train both; the texts without labels are named by their vectors."""
+    texts, targets = np.array([f"own {i}" for i in range(20)]), np.arange(20, dtype=np.int32) % 2
+    vectors = {text: np.eye(4, dtype=np.float32)[target] for text, target in zip(texts, targets, strict=True)}
+    free = [f"free {i}" for i in range(20)]
+    vectors |= {text: np.eye(4, dtype=np.float32)[i % 2] + 0.1 for i, text in enumerate(free)}
+
+    def task(name, corpus):
+        return Task(name, "intent", ("a", "b"), texts, targets, np.full(20, "train"), np.full(20, corpus))
+
+    def encode(wanted):
+        return np.stack([vectors[text] for text in wanted])
+
+    tasks = [task("intent_files", "files"), task("intent", "files_served"), task("intent_snips", "snips")]
+    settings = config.Config(text=config.Text(little=config.Little(self_training=1, confidence=0.6)))
+    stage = training.Stage("text", tmp_path, tmp_path / "work", tmp_path / "logs")
+    heads = {one.name: fit_head(one, encode(one.texts), settings, stage) for one in tasks}
+    found = learn_from_unlabelled(tasks, heads, free, encode, settings, stage)
+    assert {name for name in found if found[name] is not heads[name]} == {"intent_files", "intent"}
+    assert np.abs(found["intent"].kernel.numpy() - heads["intent"].kernel.numpy()).max() > 1e-3
+    assert [one.name for one in chosen_tasks(tasks)] == ["intent_files"]
 
 
 def test_a_switch_without_texts_is_refused():

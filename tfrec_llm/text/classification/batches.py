@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.text.classification.heads import row_weights
-from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.classification.tasks import FILES, Task
 
 WINDOW = 32  # batches whose texts are sorted by length together
 MULTIPLE = 8  # lengths are padded to a multiple, so that few shapes occur
@@ -14,7 +14,7 @@ Texts = Callable[[int], Sequence[np.ndarray]]  # pass -> token ids of each text,
 
 
 class LabelledTexts:
-    """Different texts of some tasks, each with what is known of it.
+    """Different texts of some tasks, each with what is known of it; a pass shows the rows `shown`, each once at first.
 
     Args:
       tasks: their rows of `split` are taken.
@@ -35,8 +35,11 @@ class LabelledTexts:
         self.texts = list(dict.fromkeys(every))
         place, self.targets, self.weights = {text: i for i, text in enumerate(self.texts)}, {}, {}
         self.soft: dict[str, np.ndarray] = {}
+        self.own = np.zeros(len(self.texts), bool)  # of the user's own file
+        self.shown = np.arange(len(self.texts))
         for task in tasks:
             at = np.array([place[str(text)] for text in task.texts[rows[task.name]]], np.int64)
+            self.own[at] |= task.corpus[rows[task.name]] == FILES
             targets, weights = _columns(task, rows[task.name], class_weights)
             shape = (len(self.texts), *targets.shape[1:])
             self.targets[task.name] = np.full(shape, -1, targets.dtype)
@@ -48,6 +51,10 @@ class LabelledTexts:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def repeat_own(self, times: int) -> None:
+        """Shows each row of the user's own file so many times in a pass."""
+        self.shown = np.concatenate([np.arange(len(self)), np.repeat(np.flatnonzero(self.own), times - 1)])
 
 
 def _columns(task: Task, rows: np.ndarray, class_weights: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +76,8 @@ def batches(rows: LabelledTexts, tokens: Texts, batch_size: int, seed: int) -> C
 
     def one_pass(number: int) -> tf.data.Dataset:
         ids = tokens(number)
-        order = _order(np.array([len(row) for row in ids]), batch_size, np.random.default_rng([seed, number]))
+        lengths = np.array([len(row) for row in ids])[rows.shown]
+        order = rows.shown[_order(lengths, batch_size, np.random.default_rng([seed, number]))]
         ragged = tf.RaggedTensor.from_row_lengths(
             np.concatenate([ids[i] for i in order]).astype(np.int32), [len(ids[i]) for i in order]
         )

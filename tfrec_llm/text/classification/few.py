@@ -22,12 +22,13 @@ FEW = 50  # training rows of a label in the mean: up to here the linear head was
 PENALTIES = (10.0, 50.0, 250.0)  # inverse strengths (C of scikit-learn) to choose from, for vectors of unit length
 FOLDS = 4
 TOLERANCE = 5e-3  # of a gradient, which is a mean over rows and the smaller the more labels share them
+WANT_STEPS = ("label_smoothing", "adversarial", "r_drop", "weight_average", "ensemble", "distil")  # of Regularise
 ABSENT = 12.0  # a label without a row is this far below the least likely of the others
 
 
 def few(task: Task, settings: Text) -> bool:
     """Whether a task is learnt this way: single labels, few rows of each, and no switch that asks for steps."""
-    plain = settings.regularise == Regularise(class_weights=settings.regularise.class_weights)
+    plain = all(getattr(settings.regularise, name) == getattr(Regularise(), name) for name in WANT_STEPS)
     edited = any(getattr(settings.augment, name) for name in AUGMENTATIONS)
     if task.multi_label or edited or not plain:
         return False

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import training
-from tfrec_llm.config import Config
+from tfrec_llm.config import Config, Text
 from tfrec_llm.data.augmentation import AUGMENTATIONS, augment
 from tfrec_llm.data.texts import language_of
 from tfrec_llm.text.classification.answers import best_temperature
@@ -24,6 +24,7 @@ from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
 JUDGED = 2000  # validation texts that stop the training
+MOST_REPEATS = 10  # of a row in one pass
 LEAST_JUDGED = 30  # validation rows that a task needs to have a say in it, unless none has so many
 
 
@@ -47,8 +48,9 @@ def train_jointly(
     """
     text = config.text
     rows = LabelledTexts(tasks, "train", text.regularise.class_weights, soft)
-    steps = max(1, math.ceil(len(rows) / text.joint_batch_size))
-    passes = max(text.joint_epochs, math.ceil(text.joint_min_steps / steps))
+    passes = _passes(len(rows), text)
+    rows.repeat_own(own_repeats(len(rows), int(rows.own.sum()), text))
+    steps = max(1, math.ceil(len(rows.shown) / text.joint_batch_size))
     supply = batches(rows, _tokens_by_pass(finetuning.encoder, rows.texts, config), text.joint_batch_size, config.seed)
 
     def build(choice: Compute) -> MultiTaskModel:
@@ -69,6 +71,26 @@ def train_jointly(
         weight_average=text.regularise.weight_average,
         seed=config.seed,
     )
+
+
+def _passes(count: int, text: Text) -> int:
+    """Passes over so many rows: few rows get more."""
+    steps = max(1, math.ceil(count / text.joint_batch_size))
+    return max(text.joint_epochs, math.ceil(text.joint_min_steps / steps))
+
+
+def own_repeats(count: int, own: int, text: Text) -> int:
+    """How often a pass shows each row of the user's own file.
+
+    Beside larger corpora a small file would be seen in a few passes only; it is repeated, so that it is seen about as
+    often as if it were alone.
+
+    Args:
+      count: all rows.
+      own: those of the file; without any nothing is repeated.
+      text: `joint_epochs`, `joint_min_steps` and `joint_batch_size`.
+    """
+    return min(MOST_REPEATS, max(1, round(_passes(own, text) / _passes(count, text)))) if own else 1
 
 
 def _choose_compute(

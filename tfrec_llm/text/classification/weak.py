@@ -31,13 +31,15 @@ def with_weak_rows(tasks: Sequence[Task], settings: Text, seed: int) -> list[Tas
       seed: which rows are kept.
 
     Returns:
-      The same tasks where there is nothing to add, or where a file of the user's labels the domain's emotions itself.
+      The same tasks where there is nothing to add, or where people labelled any of the emotions that words name, as in
+      a file of the user's.
     """
     by_name = {task.name: task for task in tasks}
     if not settings.weak_rows or "emotion" not in by_name or "sentiment" not in by_name:
         return list(tasks)
     emotion, reviews = by_name["emotion"], by_name["sentiment"]
-    if set(emotion.corpus) - {DOMAIN}:
+    told = {emotion.labels[target] for target in np.unique(emotion.targets[emotion.corpus != DOMAIN])}
+    if told & set(data.EMOTIONS):  # people labelled what words would only guess
         return list(tasks)
     rows = np.flatnonzero((reviews.split != "test") & np.isin(reviews.corpus, list(settings.corpora)))
     names = _named(reviews.texts[rows].tolist())

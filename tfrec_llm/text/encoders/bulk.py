@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfrec_llm.config import Config, Text
 from tfrec_llm.data.sources import cache_dir
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.encoders.engine import Engine, make_engine, resolve
@@ -62,6 +63,17 @@ def encode_texts(
             vectors[missing[rows]] = values
             _write(folder, keys[missing[rows]], values)
     return vectors[place.reshape(-1)]
+
+
+def encode_queries(encoder: TextEncoder, config: Config, texts: Sequence[str]) -> np.ndarray:
+    """[R, D] vectors of texts as the encoder is now, by the engine and the precision of the config."""
+    text = config.text
+    return encode_texts(encoder, texts, "query", text.max_tokens, text.batch_size, text.precision, text.engine)
+
+
+def precision_of(text: Text) -> str:
+    """The precision that a config asks for, float32 or bfloat16."""
+    return fast_precision() if text.precision == "auto" else text.precision
 
 
 def fast_precision() -> str:

@@ -15,7 +15,7 @@ from tfrec_llm.config import Config, ConfigError, Little
 from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.text.classification.classifier import optimizer
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.encoders.bulk import fast_precision
+from tfrec_llm.text.encoders.bulk import precision_of
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
 from tfrec_llm.text.little.losses import cosine_loss, likeness, simcse_loss, supervised_contrastive_loss
@@ -35,6 +35,7 @@ class Contrast(tf.keras.Model):
       twice: whether the texts are encoded twice.
       steps: of the whole training.
       seed: of dropout.
+      precision: of the encoder's products, float32 or bfloat16.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class Contrast(tf.keras.Model):
         twice: bool,
         steps: int,
         seed: int,
+        precision: str,
     ):
         super().__init__(name="contrast")
-        self.own, dtype = finetuning.own, tf.as_dtype(fast_precision())
+        self.own, dtype = finetuning.own, tf.as_dtype(precision)
         self._vectors = lambda ids, mask, noise: encoder.encode(ids, mask, dtype, noise)
         self._loss, self._twice, self._seed = loss, twice, seed
         self._trained = tuple(finetuning.variables)
@@ -161,7 +163,7 @@ def _train(
             f"{finetuning.name!r}; set text.finetuning to one such as 'full' or 'lora'."
         )
     per_pass = -(-steps // PASSES)
-    model = Contrast(encoder, finetuning, loss, twice, per_pass * PASSES, config.seed)
+    model = Contrast(encoder, finetuning, loss, twice, per_pass * PASSES, config.seed, precision_of(config.text))
 
     def one_pass(number: int) -> tf.data.Dataset:
         rng = np.random.default_rng([config.seed, number])

@@ -10,7 +10,7 @@ from tfrec_llm import data
 from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.text.classification.fit import stage_part
 from tfrec_llm.text.classification.heads import Head
-from tfrec_llm.text.classification.tasks import DOMAIN, FILES, Task
+from tfrec_llm.text.classification.tasks import DOMAIN, FILES, OWN, Task
 from tfrec_llm.text.classification.weak import WEAK
 from tfrec_llm.text.finetuning import Finetuning
 from tfrec_llm.text.little.contrast import adapt, few_shot
@@ -73,6 +73,12 @@ def chosen_tasks(tasks: Sequence[Task]) -> list[Task]:
     return own or [task for task in tasks if set(task.corpus) - {DOMAIN, WEAK}] or list(tasks)
 
 
+def taught_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """Those tasks, and the served ones that learn from the user's own file: both are to know what it knows."""
+    chosen = {task.name for task in chosen_tasks(tasks)}
+    return [task for task in tasks if task.name in chosen or OWN in task.corpus]
+
+
 def learn_from_unlabelled(
     tasks: Sequence[Task],
     heads: Mapping[str, Head],
@@ -81,7 +87,7 @@ def learn_from_unlabelled(
     config: Config,
     stage: Stage,
 ) -> dict[str, Head]:
-    """Self-training of the heads of `chosen_tasks`, where it is on.
+    """Self-training of the heads of `taught_tasks`, where it is on.
 
     Args:
       tasks: the labelled rows.
@@ -98,7 +104,7 @@ def learn_from_unlabelled(
     if not config.text.little.self_training:
         return result
     vectors = encode(texts)
-    for task in chosen_tasks(tasks):
+    for task in taught_tasks(tasks):
         rows, part = encode(task.texts.tolist()), stage_part(stage, f"self_training_{task.name}")
         result[task.name], count = self_train(task, rows, heads[task.name], texts, vectors, config, part)
         log.info("text: %s learnt from %d of %d texts without labels.", task.name, count, len(texts))

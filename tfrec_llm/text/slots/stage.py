@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from tfrec_llm.config import Config
-from tfrec_llm.data.slots import frequent_values
-from tfrec_llm.text.attributes import ItemAttributes, item_attributes
+from tfrec_llm.text.attributes import ItemAttributes, finest, item_attributes
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.slots.judge import Figures
+from tfrec_llm.text.slots.listened import listened_values
 from tfrec_llm.text.slots.model import PRICE, SlotModel
 from tfrec_llm.text.slots.train import train_slots
 from tfrec_llm.training import Stage
@@ -29,14 +29,13 @@ def write_slots(encoder: TextEncoder, dataset: Dataset, config: Config, stage: S
     Returns:
       Figures `text.slots.*` and `text.items.*`.
     """
-    settings = config.text.slots
-    if not settings.rows:
+    if not config.text.slots.rows:
         return {}
-    names = dataset.domain.utterance_attributes
-    values = frequent_values(dataset.catalogue, names, settings.least_items, settings.most_values)
-    attributes, figures = item_attributes(encoder, dataset.catalogue, values, config, stage)
+    values, named = listened_values(dataset, config), dataset.domain.utterance_attributes
+    like = finest({name: values[name] for name in values if name in named} or values)
+    attributes, figures = item_attributes(encoder, dataset.catalogue, values, config, stage, like)
     attributes.save(stage.folder)
-    model, heard = train_slots(encoder, dataset, config, stage)
+    model, heard = train_slots(encoder, dataset, values, config, stage)
     if model is not None:
         (stage.folder / FOLDER).mkdir(exist_ok=True)
         model.save(stage.folder / FOLDER)

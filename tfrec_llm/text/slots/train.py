@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, Regularise
-from tfrec_llm.data.slots import PRICE_KINDS, frequent_values, span_utterances
+from tfrec_llm.data.slots import PRICE_KINDS, span_utterances
 from tfrec_llm.text.attributes import bare_texts
 from tfrec_llm.text.classification.fit import fit_head
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.encoders.bulk import encode_texts, fast_precision
+from tfrec_llm.text.encoders.bulk import encode_queries, precision_of
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.slots.alignment import tags_of, token_places
 from tfrec_llm.text.slots.judge import Figures, judge_slots
@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 
 
 def train_slots(
-    encoder: TextEncoder, dataset: Dataset, config: Config, stage: Stage
+    encoder: TextEncoder, dataset: Dataset, values: Mapping[str, tuple[str, ...]], config: Config, stage: Stage
 ) -> tuple[SlotModel | None, Figures]:
     """A slot model, where the domain and the tokenizer allow one.
 
     Args:
       encoder: as it will be served.
       dataset: domain and catalogue.
+      values: attribute -> values that are listened for.
       config: sections text and train, and the seed.
       stage: for checkpoints and logs.
 
@@ -41,21 +42,20 @@ def train_slots(
     settings, domain = config.text.slots, dataset.domain
     config = _unweighted(config)
     pieces = getattr(encoder.tokenizer, "pieces", None)
-    values = frequent_values(dataset.catalogue, domain.utterance_attributes, settings.least_items, settings.most_values)
     kinds = (*values, *(PRICE_KINDS if any(domain.prices.values()) else ()))
     if not settings.rows or not kinds or pieces is None:
         log.warning("text: no slots: the domain names no attribute that items share and no price, or they are off.")
         return None, {}
     said = span_utterances(dataset, values, settings.rows, config.seed)
     if PRICE_KINDS[0] in kinds:
-        values = values | {PRICE: LEVELS}
+        values = {**values, PRICE: LEVELS}
     tokens, rows, tags, lengths = tagged_tokens(encoder, said, kinds, config)
     tagging = Task("slots_tags", "slots", _tag_names(kinds), said.texts[rows], tags, said.split[rows], _corpus(rows))
     tagger = fit_head(tagging, tokens, config, stage)
-    embeddings = _encoded(encoder, said.texts, config)
+    embeddings = encode_queries(encoder, config, said.texts.tolist())
     heads, targets = {}, {name: value_targets(said, name, values[name]) for name in values}
     titles, held = _item_rows(dataset.catalogue, values, settings.rows, config.seed)
-    shown = _encoded(encoder, titles, config)
+    shown = encode_queries(encoder, config, titles.tolist())
     for place, name in enumerate(values):
         rows = np.flatnonzero(held[name])
         task = Task(
@@ -80,7 +80,7 @@ def tagged_tokens(
     Returns:
       vectors [M, D] float32, the sentence of each token [M], its tag [M] int32, tokens of each sentence [R].
     """
-    size, dtype = config.text.batch_size, tf.as_dtype(fast_precision())
+    size, dtype = config.text.batch_size, tf.as_dtype(precision_of(config.text))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def encode(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -116,11 +116,6 @@ def _tags(encoder: TextEncoder, text: str, spans: Sequence, ids: np.ndarray, kin
     prefix = encoder.prefix("query")
     places = token_places(prefix + text, [encoder.tokenizer.pieces[i] for i in ids]) - len(prefix)
     return tags_of(places, spans, kinds)
-
-
-def _encoded(encoder: TextEncoder, texts: np.ndarray, config: Config) -> np.ndarray:
-    text = config.text
-    return encode_texts(encoder, texts.tolist(), "query", text.max_tokens, text.batch_size, text.precision)
 
 
 def _item_rows(
