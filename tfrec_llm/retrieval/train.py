@@ -65,23 +65,11 @@ def train(
       metrics.json entries: the best pass on half A (which chose it, so they flatter a little), and its number.
     """
     begin, settings, counts = time.monotonic(), config.retrieval, training_counts(dataset)
-    own, builder = choose(MODELS, settings.model, "retrieval.model")
+    own, _ = choose(MODELS, settings.model, "retrieval.model")
     cut = {"targets": own.targets, "context": own.context, "negatives": own.negatives}
     supply = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed)
 
-    def build(compute: Compute) -> tf.keras.Model:
-        tf.keras.utils.set_random_seed(config.seed)
-        model = builder(own, dataset, items, settings.batch_size)
-        model(_empty_history())
-        unseen.start_at_zero(model.items.ids, counts)
-        model.compile(make_adam(settings.learning_rate, len(counts), config.train), jit_compile=compute.jit_compile)
-        return model
-
-    label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
-    compute = choose_compute(build, commonest(supply(0)), for_rows(len(counts), config.train), stage=label)
-    with precision(compute), make_strategy(config.train).scope():
-        model = build(compute)
-        _start_from(find_origin(config.train), model, config, dataset)
+    model = _built(config, dataset, items, counts, commonest(supply(0)))
     steps = int(supply(0).cardinality())
     epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
@@ -104,6 +92,27 @@ def train(
     _log.info("%s: %d passes, %.0f s in all", stage.name, len(history), time.monotonic() - begin)
     _keep(model, dataset, items, counts, stage)
     return {} if passes else _best_pass(history, len(half_a))
+
+
+def _built(config: Config, dataset: Dataset, items: ItemVectors | None, counts: np.ndarray, batch: Any) -> TwoTowers:
+    """Untrained towers, compiled for what a batch takes the least time with, perhaps from another run's weights."""
+    settings = config.retrieval
+    own, builder = choose(MODELS, settings.model, "retrieval.model")
+
+    def build(compute: Compute) -> tf.keras.Model:
+        tf.keras.utils.set_random_seed(config.seed)
+        model = builder(own, dataset, items, settings.batch_size)
+        model(_empty_history())
+        unseen.start_at_zero(model.items.ids, counts)
+        model.compile(make_adam(settings.learning_rate, len(counts), config.train), jit_compile=compute.jit_compile)
+        return model
+
+    label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
+    compute = choose_compute(build, batch, for_rows(len(counts), config.train), stage=label)
+    with precision(compute), make_strategy(config.train).scope():
+        model = build(compute)
+        _start_from(find_origin(config.train), model, config, dataset)
+    return model
 
 
 def _keep(model: TwoTowers, dataset: Dataset, items: ItemVectors | None, counts: np.ndarray, stage: Stage) -> None:

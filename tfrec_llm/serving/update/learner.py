@@ -24,8 +24,7 @@ from tfrec_llm.ranking.agents.registry import Agent
 from tfrec_llm.serving.update.batches import Batch
 from tfrec_llm.types import SlateFeedback
 
-SHORTENED, SHORTER = 0.7, 16  # a way that is too far, so often at most
-LOOKED_AT = 2048  # decisions that nearness is of: of heavy weights a few hundred see too few to tell what the gate will
+SHORTENED, SHORTER, LOOKED_AT = 0.7, 16, 512  # a way that is too far, so often at most; decisions that nearness is of
 AMPLE = 1.2  # times the effective decisions that the gate wants
 Policy = Mapping[str, np.ndarray]  # values by the names of `bundle.read_policy`
 
