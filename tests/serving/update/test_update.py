@@ -172,3 +172,17 @@ def test_history_is_read_as_it_was_written(tmp_path):
     (tmp_path / "learning.jsonl").write_text('{"event": 3}\n')
     with pytest.raises(ValueError, match="delete it to learn anew"):
         read_history(tmp_path)
+
+
+def test_a_history_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    kept = Learnt(256, T0, 1, 2, 99, "gain")
+    add(tmp_path, kept)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        add(tmp_path, Learnt(512, T0 + 9, 2, 3, 99, "gain"))
+    assert read_history(tmp_path) == [kept]
+    assert [path.name for path in tmp_path.iterdir()] == ["learning.jsonl"]

@@ -1,11 +1,11 @@
 """What learning did, batch by batch: `<run>/export/learning.jsonl`; from there it goes on, by it it is replayed."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tfrec_llm.serving.update.batches import Cut
+from tfrec_llm.training import files
 
 NAME = "learning.jsonl"
 
@@ -52,11 +52,12 @@ def read_history(folder: Path) -> list[Learnt]:
 
 
 def add(folder: Path, learnt: Learnt) -> None:
-    """Adds a batch; it is on disk when this returns."""
+    """Adds a batch; it is on disk when this returns, and where that fails the file is as it was.
+
+    Raises:
+      OSError: the disk is full.
+    """
     path = folder / NAME
     text = path.read_text("utf-8") if path.exists() else ""
     kept = text[: text.rfind("\n") + 1]
-    with path.open("w", encoding="utf-8") as file:
-        file.write(kept + json.dumps(asdict(learnt)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    files.write_text(path, kept + json.dumps(asdict(learnt)) + "\n")
