@@ -7,6 +7,9 @@ knows new items without a training.
 
 import contextlib
 import os
+import signal
+import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,10 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     what.add_argument("--once", action="store_true", help="end when no batch of events is left")
     what.add_argument("--rollback", action="store_true", help="serve the version before, and this one never again")
     what.add_argument("--replay", action="store_true", help="learn everything again from the log, and compare")
+    parser.add_argument("--attended", action="store_true", help="end when the standard input is closed")
     parser.add_argument("--stage", default="all", help="items: read data.items again, learn nothing; all: learn")
     options = parser.parse_args(argv)
     if options.stage not in STAGES:
         raise ValueError(f"STAGE: expected one of {', '.join(STAGES)}, got {options.stage!r}.")
+    if options.attended:
+        threading.Thread(target=_attend, daemon=True).start()
     config, run = arguments.read(options)
     if options.rollback:
         labels = versions.roll_back(run / "export", "taken back by hand")
@@ -51,6 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         learning.update(config, run, once=options.once)
     print(f"update: version {versions.served_version(run / 'export')} serves; what was learnt: {run / 'export'}")
+
+
+def _attend() -> None:
+    """Ends this process when whoever holds the other end of its input is gone, as a kill would at any moment."""
+    while sys.stdin.buffer.read(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def told(update: learning.ItemsUpdate, run: Path) -> str:
