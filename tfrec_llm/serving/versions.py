@@ -33,6 +33,10 @@ class Labels:
     refused: Mapping[str, str] = field(default_factory=dict)  # version -> why it is never served again
 
 
+class MovedError(ValueError):
+    """What a version was made from does not serve any more."""
+
+
 @contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
     """One process at a time reads what is served, makes the next version of it and labels that: the others wait.
@@ -64,9 +68,25 @@ def newest_version(folder: Path) -> int:
 
 
 def served_version(folder: Path) -> int:
-    """The version labelled stable; without labels the newest; 0 where there is none."""
-    stable = read_labels(folder).stable
-    return stable if stable in _versions(folder) else newest_version(folder)
+    """The version labelled stable; where it is not there the one before, without labels the newest; 0 = none."""
+    return next(iter(servable_versions(folder)), 0)
+
+
+def servable_versions(folder: Path) -> list[int]:
+    """The stable version and those before it, the latest first; without any, all from the newest on; none refused."""
+    labels = read_labels(folder)
+    there = [version for version in reversed(_versions(folder)) if str(version) not in labels.refused]
+    labelled = [version for version in (labels.stable, *reversed(labels.before)) if version in there]
+    return labelled or there
+
+
+def moved_from(labels: Labels, version: int) -> str:
+    """Why nothing may follow a version any more, "" while it serves."""
+    if reason := labels.refused.get(str(version)):
+        return f"version {version}, which it was made from, was taken back meanwhile ({reason})"
+    if labels.stable not in (0, version):
+        return f"version {labels.stable} serves by now, and not {version}, which it was made from"
+    return ""
 
 
 def read_labels(folder: Path) -> Labels:
@@ -88,14 +108,22 @@ def read_labels(folder: Path) -> Labels:
         ) from error
 
 
-def promote(folder: Path, version: int) -> Labels:
+def promote(folder: Path, version: int, source: int = 0) -> Labels:
     """Makes a version the stable one.
 
+    Args:
+      folder: the export folder.
+      version: that shall serve.
+      source: the version that it was made from, which must be stable still; 0 = whichever is.
+
     Raises:
+      MovedError: the source was taken back, or another version serves by now.
       ValueError: there is no such version, or it was refused before.
     """
     with _changing(folder):
         labels = read_labels(folder)
+        if source and (reason := moved_from(labels, source)):
+            raise MovedError(f"{folder}: version {version} is not served: {reason}.")
         if version not in _versions(folder):
             raise ValueError(f"{folder}: expected one of the versions {_versions(folder)}, got {version}.")
         if reason := labels.refused.get(str(version)):
@@ -105,10 +133,12 @@ def promote(folder: Path, version: int) -> Labels:
 
 
 def try_out(folder: Path, version: int) -> Labels:
-    """Labels a version canary; the stable one stays."""
+    """Labels a version canary; the stable one stays, and where none was labelled the newest of the others is it."""
     with _changing(folder):
         labels = read_labels(folder)
-        return _write(folder, Labels(**{**vars(labels), "canary": version}))
+        others = [v for v in servable_versions(folder) if v != version]
+        stable = labels.stable or next(iter(others), 0)
+        return _write(folder, Labels(**{**vars(labels), "stable": stable, "canary": version}))
 
 
 def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
@@ -124,7 +154,7 @@ def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
     """
     with _changing(folder):
         labels, there = read_labels(folder), set(_versions(folder))
-        wrong = version or labels.stable or newest_version(folder)
+        wrong = version or labels.stable or served_version(folder)
         refused = {**labels.refused, str(wrong): reason}
         if labels.stable and wrong != labels.stable:
             canary = labels.stable if labels.canary == wrong else labels.canary

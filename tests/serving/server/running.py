@@ -65,14 +65,13 @@ def start(run, place, *more):
     command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(run), "--set"]
     environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
     with (place / "said.txt").open("w") as said:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command + [f"serving.{setting}" for setting in settings],
             cwd=ROOT,
             env=environment,
             stderr=said,
             stdout=said,
         )
-    return process
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Learnt:
     value: float | None = None  # estimated reward of a decision, before
     gain: float | None = None  # of the new policy
     left_out: int = 0  # decisions of another fusion version
+    dropped: bool = False  # the gate would have let it pass, but its source did not serve any more
 
     @property
     def only_items(self) -> bool:
