@@ -34,7 +34,7 @@ _ROWS = 50  # in one statement
 
 
 class LogUnavailableError(RuntimeError):
-    """The database is locked, full or gone: nothing was kept, and the same call may succeed later."""
+    """The database is locked, full, gone or not as it was: nothing was kept, and the same call may succeed later."""
 
 
 class Kept(NamedTuple):
@@ -84,9 +84,16 @@ class EventLog:
                 parsed, pool_pre_ping=True, connect_args={"connect_timeout": max(2, int(wait))}
             )
         with _said(self._name):
-            metadata.create_all(self._engine)
+            self._make_tables()
         self._path = Path(parsed.database) if self._kind == "sqlite" and parsed.database else None
         self._file = None if self._path is None else identity(self._path)
+
+    def _make_tables(self) -> None:
+        """Makes the tables that are missing; who comes to an empty database at once with another finds its tables."""
+        try:
+            metadata.create_all(self._engine)
+        except (sql.exc.ProgrammingError, sql.exc.IntegrityError):
+            metadata.create_all(self._engine)
 
     def add_decisions(self, rows: Sequence[DecisionRow]) -> Kept:
         """Keeps decisions; those with an id that is known are left as they were.
@@ -261,13 +268,12 @@ def _said(where: str) -> Iterator[None]:
     """Turns what a database says into one sentence."""
     try:
         yield
-    except (sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.DatabaseError, sql.exc.TimeoutError) as error:
-        if isinstance(error, sql.exc.IntegrityError | sql.exc.ProgrammingError | sql.exc.DataError):
-            raise
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    except sql.exc.SQLAlchemyError as error:
+        reason = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
         raise LogUnavailableError(
             f"event log {where}: expected a database that can be read and written, got: {reason}; nothing was kept. "
-            "Free the disk, end whoever holds the lock, or start the database, then send the same again."
+            "Free the disk, end whoever holds the lock, start the database, or give its tables and rights back, then "
+            "send the same again."
         ) from error
 
 
