@@ -139,6 +139,23 @@ def test_prometheus_asks_both_where_they_say_it(services):
     assert f'path: "{jobs["serving"]["metrics_path"]}"' in text_of("monitoring.config")
 
 
+def test_prometheus_shows_a_key_that_the_server_takes(services, pods):
+    (job,) = (one for one in yaml.safe_load(text_of("prometheus.yml"))["scrape_configs"] if "authorization" in one)
+    assert (job["job_name"], job["authorization"]["type"]) == ("application", "Bearer")
+    place = Path(job["authorization"]["credentials_file"])
+    assert services["prometheus"]["secrets"] == [place.name]
+    variable = yaml.safe_load(text_of("compose.yaml"))["secrets"][place.name]["environment"]
+    assert f"\n{variable}=\n" in text_of("env.example")
+    pod = pods["prometheus"]
+    (mount,) = (one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == str(place.parent))
+    (volume,) = (one["secret"] for one in pod["volumes"] if one["name"] == mount["name"])
+    (item,) = volume["items"]
+    assert item["path"] == place.name
+    assert f"--from-literal={item['key']}=" in text_of("README.md")
+    opened = gate.Gate(None, ("first", "second"), 1, Measures())
+    assert opened._opens({b"authorization": f"{job['authorization']['type']} second".encode()})
+
+
 def test_alerts_are_about_metrics_that_the_server_has():
     rules = [rule for group in yaml.safe_load(text_of("rules.yml"))["groups"] for rule in group["rules"]]
     families = text_string_to_metric_families(Measures().text().decode())
