@@ -1,8 +1,9 @@
 """Learns from the event log of a run that is served: `python -m pipelines.update --config video`.
 
 Ends when it is interrupted; `--once` when no batch of events is left. `--rollback` goes back to the version before,
-`--replay` learns everything again and compares. `--stage items` reads the items file again instead: the next version
-knows new items without a training.
+`--replay` learns everything again and compares, `--labels` waits until models.config may name the version that serves
+to a TensorFlow Serving. `--stage items` reads the items file again instead: the next version knows new items without a
+training.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     what.add_argument("--once", action="store_true", help="end when no batch of events is left")
     what.add_argument("--rollback", action="store_true", help="serve the version before, and this one never again")
     what.add_argument("--replay", action="store_true", help="learn everything again from the log, and compare")
+    what.add_argument("--labels", action="store_true", help="move the labels in models.config, when it may be done")
     parser.add_argument("--attended", action="store_true", help="end when the standard input is closed")
     parser.add_argument("--stage", default="all", help="items: read data.items again, learn nothing; all: learn")
     options = parser.parse_args(argv)
@@ -45,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.rollback:
         labels = versions.roll_back(run / "export", "taken back by hand")
         print(f"update: version {labels.stable} in {run / 'export'} serves again")
+        return
+    if options.labels:
+        while left := versions.settle(run / "export"):
+            time.sleep(left)
+        labels = versions.read_labels(run / "export")
+        print(f"update: {run / 'export' / versions.SERVING} names version {labels.told or 'nothing'}")
         return
     os.nice(NICE)
     training.set_threads(config.train)

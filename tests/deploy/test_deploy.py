@@ -8,7 +8,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tfrec_llm.config import Serving
-from tfrec_llm.serving import warm_up
+from tfrec_llm.serving import labels, warm_up
 from tfrec_llm.serving.server import gate, parts, secret, tf_serving
 from tfrec_llm.serving.server.measures import Measures
 
@@ -54,6 +54,7 @@ def test_both_start_tensorflow_serving_alike_with_the_files_that_an_export_write
     assert services["serving"]["command"] == container["args"]
     assert services["serving"]["entrypoint"] == container["command"] == ["tensorflow_model_server"]
     said = flags(container["args"])
+    assert 0 < 4 * int(said["model_config_file_poll_wait_seconds"]) <= labels.LOAD_SECONDS  # each file is seen
     assert said["model_config_file"] == f"{MODELS}/models.config"
     assert said["batching_parameters_file"] == f"{MODELS}/{warm_up.BATCHING}"
     assert said["enable_batching"] == said["allow_version_labels_for_unavailable_models"] == "true"

@@ -1,36 +1,26 @@
 """The versions of a run's SavedModel, integers with one folder each, and which of them is served.
 
-`labels.json` says so to our server, `models.config` to a TensorFlow Serving; both are written together. Imports no
-TensorFlow.
+`labels.json` says so to our server, `models.config` to a TensorFlow Serving; both are written together, and what the
+second cannot say yet is said by `settle` (see `labels`). Imports no TensorFlow.
 """
 
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tfrec_llm.serving.labels import Labels, announced, seconds_left
+
 ADDED = "added"  # stage of a run: items that came after the training, see `serving.added`
 LABELS, SERVING = "labels.json", "models.config"
-BASE_PATH = "/models/recommender"  # where deploy/ mounts the export folder
 _PATIENCE = 600.0  # seconds
 _REMEMBERED = 20  # versions that a rollback can go back to
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Which version is served, and what was before it."""
-
-    stable: int = 0  # 0 = none
-    canary: int = 0  # the newest that was tried; equal to `stable` where it was taken
-    before: tuple[int, ...] = ()  # versions that were stable, the latest last
-    since: float = 0.0  # seconds, when `stable` was taken
-    refused: Mapping[str, str] = field(default_factory=dict)  # version -> why it is never served again
 
 
 class MovedError(ValueError):
@@ -98,7 +88,7 @@ def read_labels(folder: Path) -> Labels:
     path = folder / LABELS
     try:
         found = json.loads(path.read_text("utf-8"))
-        return Labels(**{**found, "before": tuple(found["before"])})
+        labels = Labels(**{**found, "before": tuple(found["before"])})
     except FileNotFoundError:
         return Labels()
     except (ValueError, TypeError, KeyError) as error:
@@ -106,6 +96,10 @@ def read_labels(folder: Path) -> Labels:
             f"{path}: expected labels as `make export` writes them, got others; delete the file, and the newest "
             "version is served."
         ) from error
+    if labels.listed or not labels.stable:
+        return labels
+    listed = {str(version): labels.since for version in (labels.stable, labels.canary)}  # written by an older program
+    return replace(labels, told=labels.stable, listed=listed)
 
 
 def promote(folder: Path, version: int, source: int = 0) -> Labels:
@@ -129,7 +123,8 @@ def promote(folder: Path, version: int, source: int = 0) -> Labels:
         if reason := labels.refused.get(str(version)):
             raise ValueError(f"{folder}: version {version} was taken back ({reason}); export another one.")
         before = [v for v in (*labels.before, labels.stable) if v and v != version][-_REMEMBERED:]
-        return _write(folder, Labels(version, version, tuple(before), time.time(), labels.refused))
+        taken = {"stable": version, "canary": version, "before": tuple(before), "since": time.time()}
+        return _write(folder, replace(labels, **taken))
 
 
 def try_out(folder: Path, version: int) -> Labels:
@@ -138,7 +133,7 @@ def try_out(folder: Path, version: int) -> Labels:
         labels = read_labels(folder)
         others = [v for v in servable_versions(folder) if v != version]
         stable = labels.stable or next(iter(others), 0)
-        return _write(folder, Labels(**{**vars(labels), "stable": stable, "canary": version}))
+        return _write(folder, replace(labels, stable=stable, canary=version))
 
 
 def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
@@ -158,12 +153,30 @@ def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
         refused = {**labels.refused, str(wrong): reason}
         if labels.stable and wrong != labels.stable:
             canary = labels.stable if labels.canary == wrong else labels.canary
-            return _write(folder, Labels(**{**vars(labels), "canary": canary, "refused": refused}))
+            return _write(folder, replace(labels, canary=canary, refused=refused))
         earlier = labels.before or tuple(sorted(v for v in there if v < wrong))
         left = [v for v in earlier if v in there and str(v) not in refused]
         if not left:
             raise ValueError(f"{folder}: expected a version before {wrong} to go back to, found none.")
-        return _write(folder, Labels(left[-1], left[-1], tuple(left[:-1]), time.time(), refused))
+        back = {"stable": left[-1], "canary": left[-1], "before": tuple(left[:-1]), "since": time.time()}
+        return _write(folder, replace(labels, refused=refused, **back))
+
+
+def settle(folder: Path) -> float:
+    """Moves the labels in `models.config` to what serves, as soon as a TensorFlow Serving can follow.
+
+    Returns:
+      Seconds until it should be called again; 0 = `models.config` says what `labels.json` says.
+
+    Raises:
+      ValueError: labels that are none of ours.
+      OSError: the folder cannot be written to.
+    """
+    if not _is_told(folder, labels := read_labels(folder)):
+        with _changing(folder):
+            if not _is_told(folder, labels := read_labels(folder)):
+                labels = _write(folder, labels)
+    return seconds_left(labels, _versions(folder)) if labels.stable else 0.0
 
 
 def prune(folder: Path, keep: int, but: int = 0) -> list[int]:
@@ -178,7 +191,7 @@ def prune(folder: Path, keep: int, but: int = 0) -> list[int]:
       What was deleted.
     """
     labels = read_labels(folder)
-    precious = {but, labels.stable, labels.canary, *labels.before[-1:]}
+    precious = {but, labels.stable, labels.canary, *labels.before[-1:], *map(int, labels.listed)}
     gone = [v for v in sorted(_versions(folder))[: -max(keep, 1)] if v not in precious]
     for version in gone:
         shutil.rmtree(folder / str(version), ignore_errors=True)
@@ -189,6 +202,15 @@ def _versions(folder: Path) -> list[int]:
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
 
 
+def _is_told(folder: Path, labels: Labels) -> bool:
+    """Whether there is nothing to write."""
+    if not labels.stable:
+        return True
+    told, text = announced(labels, _versions(folder))
+    path = folder / SERVING
+    return told == labels and path.exists() and path.read_text("utf-8") == text
+
+
 @contextmanager
 def _changing(folder: Path) -> Iterator[None]:
     """One process at a time: the server and the update both change labels."""
@@ -197,21 +219,10 @@ def _changing(folder: Path) -> Iterator[None]:
 
 
 def _write(folder: Path, labels: Labels) -> Labels:
-    texts = {LABELS: json.dumps(asdict(labels), indent=1, sort_keys=True) + "\n", SERVING: _models_config(labels)}
+    labels, told = announced(labels, _versions(folder))
+    texts = {LABELS: json.dumps(asdict(labels), indent=1, sort_keys=True) + "\n", SERVING: told}
     for name, text in texts.items():
         partial = folder / f".{name}.{os.getpid()}"
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, folder / name)
     return labels
-
-
-def _models_config(labels: Labels) -> str:
-    """What `tensorflow_model_server --model_config_file` reads, in protocol-buffer text."""
-    named = {"stable": labels.stable, "canary": labels.canary}
-    wanted = "".join(f"        versions: {version}\n" for version in sorted(set(named.values())))
-    lines = "".join(f'    version_labels {{ key: "{name}" value: {version} }}\n' for name, version in named.items())
-    return (
-        "model_config_list {\n  config {\n"
-        f'    name: "recommender"\n    base_path: "{BASE_PATH}"\n    model_platform: "tensorflow"\n'
-        f"    model_version_policy {{\n      specific {{\n{wanted}      }}\n    }}\n{lines}  }}\n}}\n"
-    )

@@ -56,6 +56,7 @@ class Updates:
           What was learnt; None where there are too few events, or too few settled decisions.
         """
         with versions.one_writer(self.folder):
+            versions.settle(self.folder)
             self._finish()
             self._watch()
             return self._learn_next()
