@@ -46,6 +46,7 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "inputs of different lengths")
         response = predict_pb2.PredictResponse()
         self._describe(response.model_spec, name)
+        self.answered(name)
         with self._turn:
             outputs = self.signatures[name](**inputs)
         for key, value in outputs.items():
@@ -65,9 +66,13 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.metadata["signature_def"].Pack(found)
         return response
 
+    def answered(self, signature):
+        """What a test puts in its place happens in the middle of a batch."""
+
     def _check(self, spec, context):
-        if (spec.name, spec.version_label) != ("recommender", LABEL):
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such model or label")
+        wanted = spec.version.value if spec.HasField("version") else spec.version_label
+        if spec.name != "recommender" or wanted not in (LABEL, self.version):
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such model, label or version")
 
     def _describe(self, spec, signature):
         spec.name, spec.signature_name, spec.version.value = "recommender", signature, self.version
