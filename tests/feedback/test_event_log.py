@@ -82,6 +82,18 @@ def test_batches_are_cut_by_sequence_number(log):
     assert log.last_event() == log.nth_event(after=0, count=7)
 
 
+@pytest.mark.parametrize("page", [1, 2, 3, 100])
+def test_the_latest_decisions_are_read_a_page_at_a_time(log, monkeypatch, page):
+    monkeypatch.setattr("tfrec_llm.feedback.event_log._PAGE", page)
+    assert list(log.latest_decisions(2_000)) == []
+    log.add_decisions([decision(f"d{i}", time=1_000 + i, model_version=str(i % 2)) for i in range(6)])
+    assert list(log.latest_decisions(1_004)) == ["d4", "d3", "d2", "d1", "d0"]
+    assert list(log.latest_decisions(2_000, "1")) == ["d5", "d3", "d1"]
+    read, ids = [], log.latest_decisions(2_000)
+    sqlalchemy.event.listen(log._engine, "before_execute", lambda *asked: read.append(asked[1]))
+    assert [next(ids), len(read)] == ["d5", 1]
+
+
 def test_contexts_of_another_fusion_are_left_out_and_counted(log):
     log.add_decisions([decision(), decision("d2", fusion_version="f2"), decision("d3")])
     read, left = log.read_decisions(fusion_version="f1")

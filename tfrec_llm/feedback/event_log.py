@@ -23,7 +23,7 @@ from tfrec_llm.feedback.log_rows import (
     stored_event,
 )
 from tfrec_llm.feedback.records import Decisions, Events
-from tfrec_llm.feedback.sqlite_file import READING, begin, identity, prepare
+from tfrec_llm.feedback.sqlite_file import READING, begin, empty, identity, prepare
 from tfrec_llm.feedback.tables import decisions, events, metadata
 
 BUSY_SECONDS = 5.0  # that a writer waits for another one
@@ -31,6 +31,7 @@ _WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
 _ROWS = 50  # in one statement
+_PAGE = 1000  # ids that are read at once
 
 
 class LogUnavailableError(RuntimeError):
@@ -49,6 +50,7 @@ class Forgotten(NamedTuple):
 
     decisions: int
     events: int
+    is_pending: bool = False  # SQLite: who reads the log keeps the bytes in its file until they are done
 
 
 class EventLog:
@@ -159,16 +161,22 @@ class EventLog:
         kept = [row for row in rows if not fusion_version or row["fusion_version"] == fusion_version]
         return decisions_of(kept), len(rows) - len(kept)
 
-    def decisions_until(self, time: int, model_version: str = "") -> list[str]:
-        """Ids of the decisions made up to a time in seconds, in their order; of one model version alone, where named.
+    def latest_decisions(self, time: int, model_version: str = "") -> Iterator[str]:
+        """Ids of the decisions made up to a time in seconds, the latest first; of one model version alone, where named.
 
-        Two calls with one time say the same once that time is some seconds past.
+        They are read a page at a time: whoever stops early reads no more. Two calls with one time say the same once
+        that time is some seconds past.
         """
-        wanted = sql.select(decisions.c.decision_id).where(decisions.c.time <= time).order_by(decisions.c.sequence)
+        wanted = sql.select(decisions.c.sequence, decisions.c.decision_id).where(decisions.c.time <= time)
         if model_version:
             wanted = wanted.where(decisions.c.model_version == model_version)
-        with self._reading() as connection:
-            return list(connection.scalars(wanted))
+        wanted, page = wanted.order_by(decisions.c.sequence.desc()).limit(_PAGE), [None] * _PAGE
+        following = wanted
+        while len(page) == _PAGE:
+            with self._reading() as connection:
+                page = connection.execute(following).all()
+            yield from (row.decision_id for row in page)
+            following = wanted.where(decisions.c.sequence < page[-1].sequence) if page else wanted
 
     def forget_user(self, key: str) -> Forgotten:
         """Deletes all rows of a user, given by `user_key`. What a model has learnt from them stays in its weights."""
@@ -204,10 +212,10 @@ class EventLog:
             gone = connection.execute(sql.delete(events).where(events.c.decision_id.in_(theirs))).rowcount
             gone_too = decisions.c.decision_id.in_(theirs)
             made = connection.execute(sql.delete(decisions).where(gone_too)).rowcount
-        if self._kind == "sqlite":  # the write-ahead log still holds what was written
-            with _said(self._name), closing(self._engine.raw_connection()) as connection:
-                connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Forgotten(made, gone)
+        if self._kind != "sqlite":
+            return Forgotten(made, gone)
+        with _said(self._name), closing(self._engine.raw_connection()) as connection:
+            return Forgotten(made, gone, not empty(connection.driver_connection))
 
     def _rows(self, wanted: sql.Select, key: sql.Column, among: Sequence[str] | None) -> list[Mapping[str, Any]]:
         """Rows by sequence; where ids are given, of these alone."""

@@ -175,7 +175,8 @@ class Recorder:
             gone = 1
             while gone:
                 try:
-                    gone, _ = await asyncio.to_thread(lambda before=before: self._open().forget_before(before, SLICE))
+                    done = await asyncio.to_thread(lambda before=before: self._open().forget_before(before, SLICE))
+                    gone = done.decisions
                 except Exception as error:  # the next hour comes
                     log.warning(
                         "retention: %s", error if isinstance(error, LogUnavailableError) else type(error).__name__

@@ -21,6 +21,7 @@ from tfrec_llm.serving.update.trial import Trial
 from tfrec_llm.serving.update.watch import objection, rewards_of
 
 log = logging.getLogger(__name__)
+WATCH_SECONDS = 10.0  # between two looks at the rewards of a new version
 
 
 class Updates:
@@ -42,6 +43,7 @@ class Updates:
         self.log = EventLog(log_url(run, config.serving))
         self.domain = data.read_dataset(run / "data").domain
         self._watched: set[int] = set()
+        self._watch_again = 0.0  # on the monotonic clock
         self._trial = Trial(run, config.serving)
 
     @property
@@ -137,8 +139,9 @@ class Updates:
     def _watch(self) -> None:
         """Takes the stable version back where its live reward is surely lower."""
         labels = versions.read_labels(self.folder)
-        if not labels.before or labels.stable in self._watched:
+        if not labels.before or labels.stable in self._watched or time.monotonic() < self._watch_again:
             return
+        self._watch_again = time.monotonic() + WATCH_SECONDS
         now = int(time.time())
         new, old = (
             rewards_of(self.log, version, self.domain, self.config.learn, now)
