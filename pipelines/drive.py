@@ -107,8 +107,8 @@ def _check_near(url: str) -> None:
         is_near = False
     if not is_near:
         raise ValueError(
-            f"simulate.server: expected a URL of this machine such as http://127.0.0.1:8500, got {url!r}: what simulated "
-            "users do is written into the server's log; start one here, with a log of its own."
+            f"simulate.server: expected a URL of this machine such as http://127.0.0.1:8500, got {url!r}: what "
+            "simulated users do is written into the server's log; start one here, with a log of its own."
         )
 
 

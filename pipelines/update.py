@@ -2,8 +2,8 @@
 
 Ends when it is interrupted; `--once` when no batch of events is left. `--rollback` goes back to the version before,
 `--replay` learns everything again and compares, `--labels` waits until models.config may name the version that serves
-to a TensorFlow Serving, `--forget` deletes a user from the log. `--stage items` reads the items file again instead: the next version knows new items without a
-training.
+to a TensorFlow Serving, `--forget` deletes a user from the log. `--stage items` reads the items file again instead: the
+next version knows new items without a training.
 """
 
 import argparse
