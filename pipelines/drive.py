@@ -4,12 +4,14 @@ They come by dozens, ask `/recommend`, look, take, report to `/feedback` and ask
 server learns from them; the curve shows whether it does.
 """
 
+import ipaddress
 import logging
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -68,8 +70,9 @@ def drive(config: Config, run: Path, dataset: Dataset) -> dict[str, dict]:
       `ranking.server.reward` per session, and that of the first and of the last tenth of the rounds.
 
     Raises:
-      ValueError: no server there, or one that refuses.
+      ValueError: a server that is not on this machine, none there, or one that refuses.
     """
+    _check_near(config.simulate.server)
     tables, _ = fit_simulator("judge", dataset, None, config.seed)
     world = make_sessions(shifted(tables, dataset, config.simulate.crowd_shift, config.seed), dataset)
     rows = sessions.judged_rows(config, dataset)
@@ -93,6 +96,20 @@ def drive(config: Config, run: Path, dataset: Dataset) -> dict[str, dict]:
                 bar.set_postfix(reward=f"{rewards[-1]:.3f}", version=version)
                 bar.update()
     return _figures(rewards, versions, run)
+
+
+def _check_near(url: str) -> None:
+    """Refuses a server that people may use: what they like would be learnt from what nobody did."""
+    try:
+        host = urlsplit(url).hostname or ""
+        is_near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_near = False
+    if not is_near:
+        raise ValueError(
+            f"simulate.server: expected a URL of this machine such as http://127.0.0.1:8500, got {url!r}: what "
+            "simulated users do is written into the server's log; start one here, with a log of its own."
+        )
 
 
 def _driver(config: Config, dataset: Dataset, session: requests.Session, pool: ThreadPoolExecutor) -> Driver:

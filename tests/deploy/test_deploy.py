@@ -8,7 +8,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tfrec_llm.config import Serving
-from tfrec_llm.serving import warm_up
+from tfrec_llm.serving import labels, warm_up
 from tfrec_llm.serving.server import gate, parts, secret, tf_serving
 from tfrec_llm.serving.server.measures import Measures
 
@@ -54,6 +54,7 @@ def test_both_start_tensorflow_serving_alike_with_the_files_that_an_export_write
     assert services["serving"]["command"] == container["args"]
     assert services["serving"]["entrypoint"] == container["command"] == ["tensorflow_model_server"]
     said = flags(container["args"])
+    assert 0 < 4 * int(said["model_config_file_poll_wait_seconds"]) <= labels.LOAD_SECONDS  # each file is seen
     assert said["model_config_file"] == f"{MODELS}/models.config"
     assert said["batching_parameters_file"] == f"{MODELS}/{warm_up.BATCHING}"
     assert said["enable_batching"] == said["allow_version_labels_for_unavailable_models"] == "true"
@@ -137,6 +138,23 @@ def test_prometheus_asks_both_where_they_say_it(services):
     assert asked["application"]["port"] == 8080
     assert asked["serving"]["port"] == int(flags(services["serving"]["command"])["rest_api_port"])
     assert f'path: "{jobs["serving"]["metrics_path"]}"' in text_of("monitoring.config")
+
+
+def test_prometheus_shows_a_key_that_the_server_takes(services, pods):
+    (job,) = (one for one in yaml.safe_load(text_of("prometheus.yml"))["scrape_configs"] if "authorization" in one)
+    assert (job["job_name"], job["authorization"]["type"]) == ("application", "Bearer")
+    place = Path(job["authorization"]["credentials_file"])
+    assert services["prometheus"]["secrets"] == [place.name]
+    variable = yaml.safe_load(text_of("compose.yaml"))["secrets"][place.name]["environment"]
+    assert f"\n{variable}=\n" in text_of("env.example")
+    pod = pods["prometheus"]
+    (mount,) = (one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == str(place.parent))
+    (volume,) = (one["secret"] for one in pod["volumes"] if one["name"] == mount["name"])
+    (item,) = volume["items"]
+    assert item["path"] == place.name
+    assert f"--from-literal={item['key']}=" in text_of("README.md")
+    opened = gate.Gate(None, ("first", "second"), 1, Measures())
+    assert opened._opens({b"authorization": f"{job['authorization']['type']} second".encode()})
 
 
 def test_alerts_are_about_metrics_that_the_server_has():

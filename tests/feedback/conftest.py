@@ -1,8 +1,12 @@
+import os
+
 import numpy as np
 import pytest
+import sqlalchemy
 
 from tfrec_llm.data import load_domain
-from tfrec_llm.feedback import Decisions, Events
+from tfrec_llm.feedback import Decisions, EventLog, Events, sqlite_url
+from tfrec_llm.feedback.tables import metadata
 
 K, F, C = 4, 3, 2
 
@@ -38,3 +42,36 @@ def make_events(rows):
 @pytest.fixture(scope="session")
 def decided():
     return make_decisions([("d2", 200, ["c", "a"]), ("d1", 100, ["a", "b"]), ("d3", 300, ["b", ""])])
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory):
+    """A server of our own, from the wheel pgserver; where there is none for this Python, one named by a variable."""
+    if named := os.environ.get("TFREC_LLM_TEST_POSTGRESQL"):
+        yield named
+        return
+    try:
+        import pgserver
+    except ImportError:
+        pytest.fail("expected the wheel pgserver, or TFREC_LLM_TEST_POSTGRESQL=postgresql+psycopg://user@host/database")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "log.db")
+    url = request.getfixturevalue("postgresql")
+    engine = sqlalchemy.create_engine(url)
+    metadata.drop_all(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def log(url):
+    opened = EventLog(url)
+    yield opened
+    opened.close()

@@ -1,7 +1,11 @@
 """Which databases the event log takes, and what it says of those that it cannot use."""
 
-import pytest
+import threading
 
+import pytest
+import sqlalchemy
+
+from tests.feedback.test_event_log import decision, event
 from tfrec_llm.feedback import EventLog, LogUnavailableError, sqlite_url, user_key
 
 
@@ -30,3 +34,45 @@ def test_user_keys_are_the_secret_s():
     assert user_key(b"0123456789abcdef", "1") == ours[0]
     with pytest.raises(ValueError, match="at least 16 bytes, got 3"):
         user_key(b"abc", "1")
+
+
+def test_a_table_that_is_gone_is_said_and_what_is_sent_again_later_is_kept(log, url):
+    log.add_decisions([decision()])
+    stranger = sqlalchemy.create_engine(url)
+    with stranger.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE decisions RENAME TO away")
+    for act in (lambda: log.add_decisions([decision("d2")]), lambda: log.known_decisions(["d1"]), log.read_decisions):
+        with pytest.raises(LogUnavailableError, match="give its tables and rights back"):
+            act()
+    with stranger.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO decisions")
+    stranger.dispose()
+    assert log.add_decisions([decision("d2")]).new == 1
+
+
+def test_a_row_that_the_database_refuses_is_said(log, monkeypatch):
+    monkeypatch.setattr("tfrec_llm.feedback.event_log.stored_event", lambda row: {**vars(row), "event": None})
+    with pytest.raises(LogUnavailableError, match="nothing was kept"):
+        log.add_events([event()])
+    assert log.last_event() == 0
+
+
+def test_two_who_come_to_an_empty_database_at_once_share_its_tables(url):
+    together, opened, failed = threading.Barrier(4), [], []
+
+    def come():
+        together.wait()
+        try:
+            opened.append(EventLog(url))
+        except LogUnavailableError as error:
+            failed.append(str(error))
+
+    threads = [threading.Thread(target=come) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [log.add_events([event(f"e{place}")]).new for place, log in enumerate(opened)] == [1] * 4
+    for log in opened:
+        log.close()

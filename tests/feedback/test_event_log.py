@@ -1,6 +1,5 @@
 """The event log on real databases: SQLite and a PostgreSQL server that the tests start."""
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -23,7 +22,6 @@ from tfrec_llm.feedback import (
     sqlite_url,
     user_key,
 )
-from tfrec_llm.feedback.tables import metadata
 
 KEY = user_key(b"a secret of the tests", "anna")
 
@@ -48,39 +46,6 @@ def decision(name="d1", **changes):
 
 def event(name="e1", **changes):
     return replace(EventRow(name, "d1", "b", "click", 1.0, 1_010), **changes)
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
-    """A server of our own, from the wheel pgserver; where there is none for this Python, one named by a variable."""
-    if named := os.environ.get("TFREC_LLM_TEST_POSTGRESQL"):
-        yield named
-        return
-    try:
-        import pgserver
-    except ImportError:
-        pytest.fail("expected the wheel pgserver, or TFREC_LLM_TEST_POSTGRESQL=postgresql+psycopg://user@host/database")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path / "log.db")
-    url = request.getfixturevalue("postgresql")
-    engine = sqlalchemy.create_engine(url)
-    metadata.drop_all(engine)
-    engine.dispose()
-    return url
-
-
-@pytest.fixture
-def log(url):
-    opened = EventLog(url)
-    yield opened
-    opened.close()
 
 
 def test_what_is_kept_is_read_back(log):
@@ -115,6 +80,18 @@ def test_batches_are_cut_by_sequence_number(log):
     assert log.read_events(first, second).event_id.tolist() == ["e3", "e4", "e5"]
     assert log.nth_event(after=second, count=3) is None
     assert log.last_event() == log.nth_event(after=0, count=7)
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 100])
+def test_the_latest_decisions_are_read_a_page_at_a_time(log, monkeypatch, page):
+    monkeypatch.setattr("tfrec_llm.feedback.event_log._PAGE", page)
+    assert list(log.latest_decisions(2_000)) == []
+    log.add_decisions([decision(f"d{i}", time=1_000 + i, model_version=str(i % 2)) for i in range(6)])
+    assert list(log.latest_decisions(1_004)) == ["d4", "d3", "d2", "d1", "d0"]
+    assert list(log.latest_decisions(2_000, "1")) == ["d5", "d3", "d1"]
+    read, ids = [], log.latest_decisions(2_000)
+    sqlalchemy.event.listen(log._engine, "before_execute", lambda *asked: read.append(asked[1]))
+    assert [next(ids), len(read)] == ["d5", 1]
 
 
 def test_contexts_of_another_fusion_are_left_out_and_counted(log):

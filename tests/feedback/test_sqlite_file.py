@@ -1,13 +1,14 @@
 """feedback.sqlite_file: another file in the log's place is noticed, and looking at it drops no lock."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
-from tests.feedback.test_event_log import decision, event
-from tfrec_llm.feedback import EventLog, Kept, LogUnavailableError, sqlite_url
+from tests.feedback.test_event_log import KEY, decision, event
+from tfrec_llm.feedback import EventLog, Forgotten, Kept, LogUnavailableError, sqlite_url
 
 
 @pytest.mark.parametrize("harm", ["deleted", "replaced", "emptied"])
@@ -42,3 +43,15 @@ def test_looking_at_the_file_drops_no_lock(tmp_path):
         )
         assert int(told.stdout) == number - 1
         log.add_events([event(f"more {number}")])
+
+
+def test_who_reads_while_a_user_is_forgotten_is_said(tmp_path):
+    log = EventLog(sqlite_url(tmp_path / "log.db"), wait=0.01)
+    log.add_decisions([decision(utterance="my secret wish")])
+    reader = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM decisions").fetchone()
+    assert log.forget_user(KEY) == Forgotten(1, 0, is_pending=True)
+    reader.execute("ROLLBACK")
+    assert log.forget_user(KEY) == Forgotten(0, 0)
+    assert not any(b"my secret wish" in path.read_bytes() for path in tmp_path.iterdir())

@@ -25,7 +25,7 @@ def test_what_was_promoted_is_served_and_models_config_says_the_same(folder):
     versions.try_out(folder, 3)
     assert versions.served_version(folder) == 2
     text = (folder / "models.config").read_text()
-    for line in ("versions: 2", "versions: 3", 'key: "stable" value: 2', 'key: "canary" value: 3'):
+    for line in ("versions: 2", "versions: 3", 'key: "stable" value: 2', 'key: "canary" value: 2'):
         assert line in text
     assert text.count("{") == text.count("}") == 6
 
@@ -53,6 +53,35 @@ def test_a_version_that_is_no_longer_stable_is_only_refused(folder):
 
 def test_without_labels_a_rollback_leaves_the_newest(folder):
     assert versions.roll_back(folder, "bad").stable == 3
+
+
+def test_what_serves_instead_of_a_version_that_is_gone_is_never_one_that_was_refused(folder):
+    versions.promote(folder, 2)
+    versions.promote(folder, 3)
+    versions.promote(folder, 1)
+    versions.roll_back(folder, "bad", 10)
+    (folder / "1").rmdir()
+    assert versions.servable_versions(folder) == [3, 2]
+    (folder / "3").rmdir()
+    (folder / "2").rmdir()
+    assert versions.newest_version(folder) == 10
+    assert versions.served_version(folder) == 0
+
+
+def test_nothing_follows_a_version_that_was_taken_back_or_overtaken(folder):
+    versions.promote(folder, 1)
+    versions.promote(folder, 2, source=1)
+    with pytest.raises(versions.MovedError, match="version 2 serves by now, and not 1"):
+        versions.promote(folder, 3, source=1)
+    versions.roll_back(folder, "bad slates")
+    with pytest.raises(versions.MovedError, match=r"version 2, which it was made from, was taken back .* \(bad slates"):
+        versions.promote(folder, 3, source=2)
+    assert versions.promote(folder, 3, source=1).before == (1,)
+
+
+def test_a_version_that_is_tried_out_does_not_serve_where_nothing_was_labelled(folder):
+    labels = versions.try_out(folder, 10)
+    assert (labels.stable, labels.canary) == (3, 10)
 
 
 def test_unknown_versions_and_foreign_labels_are_refused(folder):

@@ -23,7 +23,7 @@ from tfrec_llm.feedback.log_rows import (
     stored_event,
 )
 from tfrec_llm.feedback.records import Decisions, Events
-from tfrec_llm.feedback.sqlite_file import READING, begin, identity, prepare
+from tfrec_llm.feedback.sqlite_file import READING, begin, empty, identity, prepare
 from tfrec_llm.feedback.tables import decisions, events, metadata
 
 BUSY_SECONDS = 5.0  # that a writer waits for another one
@@ -31,10 +31,11 @@ _WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
 _ROWS = 50  # in one statement
+_PAGE = 1000  # ids that are read at once
 
 
 class LogUnavailableError(RuntimeError):
-    """The database is locked, full or gone: nothing was kept, and the same call may succeed later."""
+    """The database is locked, full, gone or not as it was: nothing was kept, and the same call may succeed later."""
 
 
 class Kept(NamedTuple):
@@ -49,6 +50,7 @@ class Forgotten(NamedTuple):
 
     decisions: int
     events: int
+    is_pending: bool = False  # SQLite: who reads the log keeps the bytes in its file until they are done
 
 
 class EventLog:
@@ -84,9 +86,16 @@ class EventLog:
                 parsed, pool_pre_ping=True, connect_args={"connect_timeout": max(2, int(wait))}
             )
         with _said(self._name):
-            metadata.create_all(self._engine)
+            self._make_tables()
         self._path = Path(parsed.database) if self._kind == "sqlite" and parsed.database else None
         self._file = None if self._path is None else identity(self._path)
+
+    def _make_tables(self) -> None:
+        """Makes the tables that are missing; who comes to an empty database at once with another finds its tables."""
+        try:
+            metadata.create_all(self._engine)
+        except (sql.exc.ProgrammingError, sql.exc.IntegrityError):
+            metadata.create_all(self._engine)
 
     def add_decisions(self, rows: Sequence[DecisionRow]) -> Kept:
         """Keeps decisions; those with an id that is known are left as they were.
@@ -152,16 +161,22 @@ class EventLog:
         kept = [row for row in rows if not fusion_version or row["fusion_version"] == fusion_version]
         return decisions_of(kept), len(rows) - len(kept)
 
-    def decisions_until(self, time: int, model_version: str = "") -> list[str]:
-        """Ids of the decisions made up to a time in seconds, in their order; of one model version alone, where named.
+    def latest_decisions(self, time: int, model_version: str = "") -> Iterator[str]:
+        """Ids of the decisions made up to a time in seconds, the latest first; of one model version alone, where named.
 
-        Two calls with one time say the same once that time is some seconds past.
+        They are read a page at a time: whoever stops early reads no more. Two calls with one time say the same once
+        that time is some seconds past.
         """
-        wanted = sql.select(decisions.c.decision_id).where(decisions.c.time <= time).order_by(decisions.c.sequence)
+        wanted = sql.select(decisions.c.sequence, decisions.c.decision_id).where(decisions.c.time <= time)
         if model_version:
             wanted = wanted.where(decisions.c.model_version == model_version)
-        with self._reading() as connection:
-            return list(connection.scalars(wanted))
+        wanted, page = wanted.order_by(decisions.c.sequence.desc()).limit(_PAGE), [None] * _PAGE
+        following = wanted
+        while len(page) == _PAGE:
+            with self._reading() as connection:
+                page = connection.execute(following).all()
+            yield from (row.decision_id for row in page)
+            following = wanted.where(decisions.c.sequence < page[-1].sequence) if page else wanted
 
     def forget_user(self, key: str) -> Forgotten:
         """Deletes all rows of a user, given by `user_key`. What a model has learnt from them stays in its weights."""
@@ -197,10 +212,10 @@ class EventLog:
             gone = connection.execute(sql.delete(events).where(events.c.decision_id.in_(theirs))).rowcount
             gone_too = decisions.c.decision_id.in_(theirs)
             made = connection.execute(sql.delete(decisions).where(gone_too)).rowcount
-        if self._kind == "sqlite":  # the write-ahead log still holds what was written
-            with _said(self._name), closing(self._engine.raw_connection()) as connection:
-                connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Forgotten(made, gone)
+        if self._kind != "sqlite":
+            return Forgotten(made, gone)
+        with _said(self._name), closing(self._engine.raw_connection()) as connection:
+            return Forgotten(made, gone, not empty(connection.driver_connection))
 
     def _rows(self, wanted: sql.Select, key: sql.Column, among: Sequence[str] | None) -> list[Mapping[str, Any]]:
         """Rows by sequence; where ids are given, of these alone."""
@@ -261,13 +276,12 @@ def _said(where: str) -> Iterator[None]:
     """Turns what a database says into one sentence."""
     try:
         yield
-    except (sql.exc.OperationalError, sql.exc.InterfaceError, sql.exc.DatabaseError, sql.exc.TimeoutError) as error:
-        if isinstance(error, sql.exc.IntegrityError | sql.exc.ProgrammingError | sql.exc.DataError):
-            raise
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    except sql.exc.SQLAlchemyError as error:
+        reason = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
         raise LogUnavailableError(
             f"event log {where}: expected a database that can be read and written, got: {reason}; nothing was kept. "
-            "Free the disk, end whoever holds the lock, or start the database, then send the same again."
+            "Free the disk, end whoever holds the lock, start the database, or give its tables and rights back, then "
+            "send the same again."
         ) from error
 
 

@@ -1,10 +1,13 @@
 """The event log's SQLite file: how its connections behave, and whether it is still the one that was opened."""
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
 
+TRIES, PAUSE = 3, 0.1  # of emptying the write-ahead log; seconds
 READING = {"tfrec_llm_reads": True}  # execution options of a connection that does not write
 
 
@@ -31,3 +34,17 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if found.st_size else None
+
+
+def empty(connection: sqlite3.Connection) -> bool:
+    """Moves the write-ahead log, which still holds what was deleted, into the file; False while somebody reads it."""
+    for place in range(TRIES):
+        try:
+            ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError:
+            busy = 1
+        if not busy:
+            return True
+        if place < TRIES - 1:
+            time.sleep(PAUSE)
+    return False

@@ -29,6 +29,7 @@ decisions = sql.Table(
     sql.Column("logged", sql.Integer, nullable=False, comment="K', candidates whose features are kept"),
     sql.Column("features", sql.LargeBinary, nullable=False, comment="[K', F] float16 of the first candidates"),
     sql.Column("utterance", sql.Text, nullable=True, comment="only where serving.log_text is on"),
+    sql.Index("ix_decisions_model_version_sequence", "model_version", "sequence"),  # a version's latest; of new logs
     sqlite_autoincrement=True,  # a number is never given twice, whatever is deleted
 )
 

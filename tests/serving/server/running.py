@@ -58,21 +58,26 @@ class Server:
         raise AssertionError(self.said())
 
 
-@contextmanager
-def whole(run, place):
-    """A run's server in a process of its own."""
+def start(run, place, *more):
+    """A run's server in a process of its own, which the caller ends."""
     settings = ["port=0", f"log={sqlite_url(place / 'log.db')}", "engine=export", "threads=1", "timeout_ms=20000.0"]
-    settings += ["log_wait_ms=1000.0"]
+    settings += ["log_wait_ms=1000.0", *more]
     command = [sys.executable, "-m", "pipelines.serve", "--config", "smoke", "--run", str(run), "--set"]
     environment = {**os.environ, "TFREC_LLM_SECRET": SECRET}
     with (place / "said.txt").open("w") as said:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command + [f"serving.{setting}" for setting in settings],
             cwd=ROOT,
             env=environment,
             stderr=said,
             stdout=said,
         )
+
+
+@contextmanager
+def whole(run, place):
+    """A run's server in a process of its own, until the block ends."""
+    process = start(run, place)
     try:
         yield Server(process, place / "said.txt", place / "log.db")
     finally:

@@ -1,7 +1,7 @@
 """Stands for TensorFlow Serving's binary, which no package index has: its gRPC over a loaded SavedModel.
 
 What it answers comes from the export's own signatures, over a real connection, in its own messages; how the binary puts
-requests together, reads its files and moves its labels is not shown by it.
+requests together is not shown by it. `Labelled` takes a models.config as the binary's server core does.
 """
 
 import threading
@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (its ops are in the export)
+from google.protobuf import text_format
 from tensorflow.core.framework import tensor_shape_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.config import model_server_config_pb2
 
 LABEL = "stable"
 
@@ -44,6 +46,7 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "inputs of different lengths")
         response = predict_pb2.PredictResponse()
         self._describe(response.model_spec, name)
+        self.answered(name)
         with self._turn:
             outputs = self.signatures[name](**inputs)
         for key, value in outputs.items():
@@ -63,9 +66,13 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.metadata["signature_def"].Pack(found)
         return response
 
+    def answered(self, signature):
+        """What a test puts in its place happens in the middle of a batch."""
+
     def _check(self, spec, context):
-        if (spec.name, spec.version_label) != ("recommender", LABEL):
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such model or label")
+        wanted = spec.version.value if spec.HasField("version") else spec.version_label
+        if spec.name != "recommender" or wanted not in (LABEL, self.version):
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such model, label or version")
 
     def _describe(self, spec, signature):
         spec.name, spec.signature_name, spec.version.value = "recommender", signature, self.version
@@ -79,6 +86,37 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
             proto.ClearField("tensor_content")
             getattr(proto, kind).extend(value.numpy().ravel().tolist())
         return proto
+
+
+class Labelled:
+    """Versions and labels as `ServerCore::ReloadConfig` keeps them, with --allow_version_labels_for_unavailable_models.
+
+    Attributes:
+      labels: label -> version.
+      wanted: versions that are being loaded, or are.
+      available: those that answer.
+    """
+
+    def __init__(self):
+        self.labels, self.wanted, self.available = {}, set(), set()
+
+    def reload(self, text):
+        """Takes a models.config over: its labels first, and where one of them is refused nothing else.
+
+        Raises:
+          RuntimeError: a label that there was already points to a version that is not loaded.
+        """
+        (config,) = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
+        for label, version in config.version_labels.items():
+            if self.labels.get(label, version) != version and version not in self.available:
+                raise RuntimeError(f"FAILED_PRECONDITION: label {label}, version {version} is not available")
+        self.labels = dict(config.version_labels)
+        self.wanted = set(config.model_version_policy.specific.versions)
+        self.available &= self.wanted
+
+    def load(self):
+        """Ends the loading of what is wanted."""
+        self.available = set(self.wanted)
 
 
 def serve(stand_in, port=0):

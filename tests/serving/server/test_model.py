@@ -15,11 +15,13 @@ from tfrec_llm.serving.server.model import Model
 
 
 class FakeWorker:
-    """Answers every batch after a moment; "die" kills it, "fail" fails its batch."""
+    """Answers every batch after a moment, or when a test lets it; "die" kills it, "fail" fails its batch."""
 
     started: ClassVar[list] = []
 
     def __init__(self):
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.may_answer.set()
         self.batches, self.pid, self._end = [], len(FakeWorker.started) + 1, asyncio.Event()
         self.facts = Facts(str(self.pid), "fused", 50, 8, 50, 40, "export")
         FakeWorker.started.append(self)
@@ -41,7 +43,9 @@ class FakeWorker:
 
     async def decide(self, asks):
         self.batches.append([ask.user_id for ask in asks])
-        await asyncio.sleep(0.01)
+        self.asked.set()
+        await self.may_answer.wait()
+        await asyncio.sleep(0.001)
         if any(ask.utterance == "die" for ask in asks):
             self._end.set()
             raise ModelUnavailableError("the model died")
@@ -50,7 +54,7 @@ class FakeWorker:
         return [decided(ask) for ask in asks], {"encode": 0.0, "decide": 0.01}
 
 
-def run(monkeypatch, scenario, **settings):
+def run(monkeypatch, scenario, model="1", earlier=(), **settings):
     """Runs a scenario with a model whose workers are fakes."""
     monkeypatch.setattr(FakeWorker, "started", [])
 
@@ -63,12 +67,12 @@ def run(monkeypatch, scenario, **settings):
     async def all_of_it():
         monkeypatch.setattr(process, "start", start)
         monkeypatch.setattr(models, "differs_in", lambda ours, theirs, names: theirs.name not in ("other", "broken"))
-        model = Model({"model": "1"}, Serving(**settings), Measures())
-        await model.start()
+        made = Model({"model": model}, Serving(**settings), Measures(), earlier)
+        await made.start()
         try:
-            return await asyncio.wait_for(scenario(model), 10)
+            return await asyncio.wait_for(scenario(made), 10)
         finally:
-            await model.close()
+            await made.close()
 
     return asyncio.run(all_of_it())
 
@@ -89,11 +93,14 @@ def test_what_waits_while_the_worker_is_busy_is_decided_together(monkeypatch):
 
 def test_a_row_that_nobody_waits_for_is_not_decided(monkeypatch):
     async def scenario(model):
+        worker = FakeWorker.started[0]
+        worker.may_answer.clear()
         first = asyncio.create_task(model.decide(ask("first")))
-        await asyncio.sleep(0.005)
+        await worker.asked.wait()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
                 await model.decide(ask("impatient"))
+        worker.may_answer.set()
         await first
         await model.decide(ask("last"))
 
@@ -142,8 +149,9 @@ def test_too_many_who_wait_are_refused(monkeypatch):
 
 def test_closing_refuses_those_who_wait(monkeypatch):
     async def scenario(model):
+        FakeWorker.started[0].may_answer.clear()
         waiting = [asyncio.create_task(model.decide(ask(str(i)))) for i in range(3)]
-        await asyncio.sleep(0.002)
+        await FakeWorker.started[0].asked.wait()
         await model.close()
         return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
 
@@ -159,13 +167,18 @@ async def under_load(model, change):
         while going:
             answers.append(await model.decide(ask("somebody")))
 
+    async def some_more():
+        wanted = len(answers) + 9
+        while len(answers) < wanted and not any(task.done() for task in asking):
+            await asyncio.sleep(0.001)
+
     asking = [asyncio.create_task(ask_on()) for _ in range(3)]
-    await asyncio.sleep(0.03)
+    await some_more()
     try:
         result = await change
     except (ValueError, ModelUnavailableError) as error:
         result = error
-    await asyncio.sleep(0.03)
+    await some_more()
     going = False
     failed = [e for e in await asyncio.gather(*asking, return_exceptions=True) if e is not None]
     return answers, result, failed
@@ -206,3 +219,14 @@ def test_a_worker_that_dies_over_a_version_is_replaced_by_one_of_the_version_bef
 
     assert run(monkeypatch, scenario) == ("1", ["i1"])
     assert len(FakeWorker.started) == 2
+
+
+def test_a_version_that_cannot_be_loaded_at_the_start_gives_way_to_the_latest_that_can(monkeypatch, caplog):
+    async def scenario(model):
+        return model.folder, (await model.decide(ask("a"))).item_ids
+
+    assert run(monkeypatch, scenario, "broken", ("broken", "3", "2")) == ("3", ["i1"])
+    assert caplog.text.count("expected saved_model.pb as the manifest says") == 2
+    assert "serves instead" in caplog.text
+    with pytest.raises(ValueError, match="as the manifest says"):
+        run(monkeypatch, scenario, "broken", ("broken",))

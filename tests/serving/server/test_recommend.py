@@ -1,12 +1,15 @@
 """/recommend over a model that is none: what is asked, answered, logged, counted."""
 
 import sqlite3
+import threading
 import time
 
 import numpy as np
+import pytest
 
 from tests.serving.server.conftest import body_of
-from tfrec_llm.feedback import user_key
+from tfrec_llm.feedback import EventLog, LogUnavailableError, user_key
+from tfrec_llm.serving.server import recorder
 
 ASK = {"user_id": "ann", "k": 2, "history": [["i9", "click", 5], ["i1", "buy", 6]], "request_id": "r"}
 
@@ -76,6 +79,27 @@ def test_a_locked_log_costs_the_decision_its_id_and_refuses_events(make_client, 
     assert client.post("/feedback", json=event).json() == {"new": 1, "known": 0}
 
 
+def test_a_log_without_its_table_costs_the_decision_its_id_and_refuses_events(client, tmp_path):
+    decision = client.post("/recommend", json=ASK).json()["decision_id"]
+    sqlite3.connect(tmp_path / "log.db", isolation_level=None).execute("DROP TABLE decisions")
+    answer = client.post("/recommend", json=ASK)
+    assert (answer.status_code, answer.json()["decision_id"]) == (200, None)
+    event = {"event_id": "e", "decision_id": decision, "item_id": "i1", "event": "click"}
+    assert client.post("/feedback", json=event).status_code == 503
+    health = client.get("/healthz")
+    assert (health.status_code, health.json()["event_log"]) == (200, "unavailable")
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), LogUnavailableError("gone"), ValueError("x")])
+def test_a_log_that_fails_in_any_way_costs_the_decision_its_id_alone(client, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(EventLog, "add_decisions", fail)
+    answer = client.post("/recommend", json=ASK)
+    assert (answer.status_code, answer.json()["decision_id"]) == (200, None)
+
+
 def test_a_log_that_cannot_be_opened_is_tried_again(make_client, tmp_path):
     client = make_client(log=f"sqlite:///{tmp_path / 'later' / 'log.db'}")
     assert client.post("/recommend", json=ASK).json()["decision_id"] is None
@@ -131,3 +155,18 @@ def test_old_decisions_go(make_client, tmp_path):
         time.sleep(0.05)
     assert left == []
     assert client.post("/recommend", json=ASK).json()["decision_id"]
+
+
+def test_retention_that_fails_once_is_tried_again(make_client, monkeypatch):
+    tried, again = [], threading.Event()
+
+    def fail(*_):
+        tried.append(1)
+        if len(tried) > 1:
+            again.set()
+        raise KeyError("something new")
+
+    monkeypatch.setattr(EventLog, "forget_before", fail)
+    monkeypatch.setattr(recorder, "HOUR", 0.01)
+    make_client(retention_days=30)
+    assert again.wait(10)

@@ -12,9 +12,11 @@ import pytest
 from pipelines import update as program
 from tfrec_llm import config as configs
 from tfrec_llm.feedback import DecisionRow, EventLog, EventRow, sqlite_url
-from tfrec_llm.serving import versions
+from tfrec_llm.serving import bundle, versions
 from tfrec_llm.serving.manifest import fusion_of
+from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.server.answering import load
+from tfrec_llm.serving.update import loop
 from tfrec_llm.serving.update.history import Learnt, add, read_history
 from tfrec_llm.serving.update.loop import Updates, replay, update
 from tfrec_llm.serving.update.watch import Rewards, objection
@@ -100,6 +102,74 @@ def test_a_batch_becomes_a_version_that_says_so_and_a_replay_is_equal(config, ru
     assert replay(config, run) < 1e-5
 
 
+def second_version(run, log, answering):
+    """Version 2 serves, as version 1 did, and there is something to learn."""
+    source = run / "export" / "1"
+    export_policy(source, bundle.read_policy(source))
+    versions.promote(run / "export", 2)
+    serve(answering, run, log, 400)
+    log.add_events([EventRow("later", f"{T0}-399", "x", "reward", 0.0, T0 + 500)])
+
+
+def until_it_ships(updates):
+    """The batch after which something would serve."""
+    while not (learnt := updates.step()).version and not learnt.dropped:
+        pass
+    return learnt
+
+
+def test_what_is_taken_back_while_it_is_learnt_from_stays_so(config, run, answering, log, monkeypatch):
+    second_version(run, log, answering)
+    updates = Updates(config, run)
+    real = updates.learn
+
+    def learn(*asked):
+        result = real(*asked)
+        if result[1].ships:
+            versions.roll_back(run / "export", "a person said so")
+        return result
+
+    monkeypatch.setattr(updates, "learn", learn)
+    learnt = until_it_ships(updates)
+    assert (learnt.source, learnt.version, learnt.dropped) == (2, 0, True)
+    assert "version 2, which it was made from, was taken back meanwhile (a person said so)" in learnt.reason
+    assert (versions.served_version(run / "export"), versions.newest_version(run / "export")) == (1, 2)
+    monkeypatch.undo()
+    assert updates.step() is None or read_history(run / "export")[-1].source == 1
+    assert replay(config, run) < 1e-5
+
+
+def test_what_is_taken_back_while_its_child_is_written_stays_so(config, run, answering, log, monkeypatch):
+    second_version(run, log, answering)
+
+    def exported(source, policy):
+        folder = export_policy(source, policy)
+        versions.roll_back(run / "export", "a person said so", 2)
+        return folder
+
+    monkeypatch.setattr(loop, "export_policy", exported)
+    assert until_it_ships(Updates(config, run)).version == 3
+    labels = versions.read_labels(run / "export")
+    assert (labels.stable, labels.canary) == (1, 1)
+    assert "was taken back meanwhile (a person said so)" in labels.refused["3"]
+
+
+def test_what_answers_its_golden_queries_badly_is_never_labelled_stable(config, run, answering, log, monkeypatch):
+    def exported(source, policy):
+        return export_policy(source, {name: np.full_like(value, np.nan) for name, value in policy.items()})
+
+    second_version(run, log, answering)
+    monkeypatch.setattr(loop, "export_policy", exported)
+    updates = Updates(config, run)
+    assert until_it_ships(updates).version == 3
+    labels = versions.read_labels(run / "export")
+    assert (labels.stable, labels.before, labels.canary) == (2, (1,), 2)
+    assert "golden queries: expected finite scores" in labels.refused["3"]
+    monkeypatch.undo()
+    assert until_it_ships(updates).version == 4  # tried by the same graph
+    assert versions.served_version(run / "export") == 4
+
+
 def test_it_goes_on_where_a_killed_process_stopped(config, run, answering, log):
     serve(answering, run, log, 400)
     updates = Updates(config, run)
@@ -172,3 +242,17 @@ def test_history_is_read_as_it_was_written(tmp_path):
     (tmp_path / "learning.jsonl").write_text('{"event": 3}\n')
     with pytest.raises(ValueError, match="delete it to learn anew"):
         read_history(tmp_path)
+
+
+def test_a_history_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    kept = Learnt(256, T0, 1, 2, 99, "gain")
+    add(tmp_path, kept)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        add(tmp_path, Learnt(512, T0 + 9, 2, 3, 99, "gain"))
+    assert read_history(tmp_path) == [kept]
+    assert [path.name for path in tmp_path.iterdir()] == ["learning.jsonl"]

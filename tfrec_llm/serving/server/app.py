@@ -23,6 +23,7 @@ from tfrec_llm.serving.server.refusals import add_handlers
 from tfrec_llm.serving.versions import ADDED
 
 BACKLOG = 2048  # connections that wait, as uvicorn's own default
+END_SECONDS = 10  # within which open requests are answered when the server ends
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ async def serve(run: Path, settings: Serving) -> None:
       OSError: the port is taken.
     """
     parts = compose(run, settings)
-    config = uvicorn.Config(make_app(parts), access_log=False, log_level="warning", lifespan="on")
+    quiet = {"access_log": False, "log_level": "warning"}
+    config = uvicorn.Config(make_app(parts), lifespan="on", timeout_graceful_shutdown=END_SECONDS, **quiet)
     listening, following = _bind(settings.host, settings.port), []
     try:
         await parts.model.start()

@@ -42,6 +42,7 @@ class Decided:
     context: np.ndarray = field(repr=False)  # [C]
     features: np.ndarray = field(repr=False)  # [K', F] of the first candidates
     embedding: np.ndarray | None = field(repr=False)  # [D], None where nothing was said
+    fusion_version: str = ""  # of the context; "" = that of the facts
 
 
 @dataclass(frozen=True)

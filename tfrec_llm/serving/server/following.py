@@ -1,6 +1,7 @@
 """The server follows the label `stable`: another version is served as soon as it is there and found good."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ async def follow(model: Model, export: Path, every: float, measures: Measures) -
     while True:
         await asyncio.sleep(every)
         try:
-            wanted = await asyncio.to_thread(versions.served_version, export)
+            wanted = await asyncio.to_thread(_look, export)
         except (ValueError, OSError) as error:
             log.error("%s", error)
             continue
@@ -48,6 +49,13 @@ async def follow(model: Model, export: Path, every: float, measures: Measures) -
         if not alike:  # a policy that learns may drift from what was exported, and is told so
             measures.drift.refer_to(export / str(wanted))
         log.info("model version %d is served, taken over %s in %.2f s", wanted, way, time.perf_counter() - began)
+
+
+def _look(export: Path) -> int:
+    """The version that is wanted; what a TensorFlow Serving beside us could not be told before, it is told now."""
+    with contextlib.suppress(OSError):  # who may only read leaves it to who may write
+        versions.settle(export)
+    return versions.served_version(export)
 
 
 async def follow_file(path: Path, every: float, changed: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """What every request passes first: its key, the size of its body, a clock; and the last word on what goes wrong."""
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -13,6 +14,7 @@ from tfrec_llm.serving.server.page.files import PATHS as PAGE_PATHS
 
 log = logging.getLogger(__name__)
 OPEN = ("/healthz", *PAGE_PATHS)  # routes that need no key
+BODY_SECONDS = 30.0  # within which a body must have come
 DRAINED = 64  # times the limit: so much of a body that is too large is read and thrown away before the answer
 
 
@@ -44,6 +46,9 @@ class Gate:
 
         try:
             await self._pass(scope, receive, watched)
+        except asyncio.CancelledError:  # the server ends, and has waited for this request long enough
+            if not status[0]:
+                await refusals.answer(503, "the server is ending; ask again in a moment.")(scope, receive, watched)
         except Exception as error:
             log.error("%s failed: %s", _route(scope), _where(error))
             if not status[0]:
@@ -57,7 +62,13 @@ class Gate:
             message = "expected a key of this server in the header X-API-Key, got none or another; ask its owner."
             await refusals.answer(401, message)(scope, receive, send)
             return
-        body = await self._body(headers, receive)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._body(headers, receive)
+        except TimeoutError:
+            message = f"expected the whole body within {BODY_SECONDS:g} s, got less; send it faster."
+            await refusals.answer(408, message)(scope, receive, send)
+            return
         if body is None:
             message = f"expected a body of at most {self._max_body} bytes, got more; send less at once."
             await refusals.answer(413, message)(scope, receive, send)

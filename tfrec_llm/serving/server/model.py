@@ -7,8 +7,8 @@ alone, else by a second worker that is loaded and warm before the first one ends
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,12 @@ class Model:
       order: what a worker is told to load; see `process.start`.
       settings: `[serving]`.
       measures: counts and times.
+      earlier: folders of versions that are loaded instead where that one cannot be, the first choice first.
     """
 
-    def __init__(self, order: Mapping[str, Any], settings: Serving, measures: Measures):
+    def __init__(self, order: Mapping[str, Any], settings: Serving, measures: Measures, earlier: Sequence[str] = ()):
         self._order, self._settings, self._measures = order, settings, measures
+        self._earlier = earlier
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._changes: asyncio.Queue[_Change] = asyncio.Queue()
         self._worker: process.Worker | None = None
@@ -65,9 +67,10 @@ class Model:
         """Starts the first worker and whatever keeps one there.
 
         Raises:
-          ValueError: it cannot load the model.
+          ValueError: it cannot load the model, nor one of the earlier versions.
         """
-        self._take(await process.start(self._order))
+        self._take(await self._first())
+        self._measures.drift.refer_to(Path(self.folder))
         self._task = asyncio.create_task(self._keep())
 
     async def decide(self, ask: Ask) -> Decided:
@@ -122,6 +125,24 @@ class Model:
             if change.worker is not None:
                 await change.worker.end()
         await asyncio.gather(*self._ending)
+
+    async def _first(self) -> process.Worker:
+        """A worker of the version that is wanted, else of the latest before it that can be loaded."""
+        errors = []
+        for folder in (self.folder, *self._earlier):
+            order = {**self._order, "model": folder}
+            try:
+                worker = await process.start(order)
+            except ValueError as error:
+                errors.append(error)
+                continue
+            for error in errors:
+                log.error("%s", error)
+            if errors:
+                log.error("model version %s serves instead", worker.facts.version)
+            self._order = order
+            return worker
+        raise errors[0]
 
     def _take(self, worker: process.Worker) -> None:
         self._worker, self.facts = worker, worker.facts
@@ -225,7 +246,7 @@ class Model:
         self._measures.decided(decided, seconds, [began - waiting.since for waiting in batch])
         for waiting, answer in zip(batch, decided, strict=True):
             if not waiting.answer.done():
-                waiting.answer.set_result(answer)
+                waiting.answer.set_result(replace(answer, fusion_version=worker.facts.fusion_version))
         return True
 
 

@@ -13,7 +13,7 @@ from tfrec_llm.serving.server.page.facts import PageFacts, read_page_facts
 from tfrec_llm.serving.server.recorder import Recorder
 from tfrec_llm.serving.server.remote import RemoteModel
 from tfrec_llm.serving.server.secret import read_secret
-from tfrec_llm.serving.versions import ADDED, served_version
+from tfrec_llm.serving.versions import ADDED, servable_versions
 
 REMOTE = "TF_SERVING_URL"  # host:port of a TensorFlow Serving's gRPC, asked instead of a worker of ours
 LOG = "TFREC_LLM_LOG"  # the event log's URL, which may hold a password
@@ -99,16 +99,15 @@ def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model 
         if not url.rpartition(":")[2].isdigit():
             raise ValueError(f"{REMOTE}: expected host:port of a TensorFlow Serving's gRPC, got {url!r}; correct it.")
         return RemoteModel(url, run / "export", settings, measures)
-    version = served_version(run / "export")
-    if not version:
+    folders = [str((run / "export" / str(version)).absolute()) for version in servable_versions(run / "export")]
+    if not folders:
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train` or `make export` first.")
     order = {
-        "model": str((run / "export" / str(version)).absolute()),
+        "model": folders[0],
         "run": str(run.absolute()),
         "engine": settings.engine,
         "threads": settings.threads,
         "log_candidates": settings.log_candidates,
         "golden_overlap": settings.golden_overlap,
     }
-    measures.drift.refer_to(run / "export" / str(version))
-    return Model(order, settings, measures)
+    return Model(order, settings, measures, folders[1:])

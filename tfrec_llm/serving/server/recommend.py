@@ -65,7 +65,7 @@ def _row(decision_id: str, now: int, ask: Ask, decided: Decided, parts: Parts) -
         now,
         user_key(parts.secret, ask.user_id),
         decided.model_version,
-        facts.fusion_version,
+        decided.fusion_version or facts.fusion_version,
         ask.history[-facts.max_history :],
         decided.candidate_ids,
         decided.features,

@@ -73,9 +73,9 @@ class Recorder:
         began = time.perf_counter()
         try:
             await self._ask(lambda kept: kept.add_decisions([row]), row)
-        except (LogUnavailableError, ValueError) as error:
+        except Exception as error:  # whatever becomes of the log, the user gets the answer
             self._measures.unlogged.inc()
-            if isinstance(error, ValueError):
+            if not isinstance(error, LogUnavailableError):
                 log.error("a decision could not be logged: %s", type(error).__name__)
             return False
         finally:
@@ -175,9 +175,12 @@ class Recorder:
             gone = 1
             while gone:
                 try:
-                    gone, _ = await asyncio.to_thread(lambda before=before: self._open().forget_before(before, SLICE))
-                except LogUnavailableError as error:
-                    log.warning("retention: %s", error)
+                    done = await asyncio.to_thread(lambda before=before: self._open().forget_before(before, SLICE))
+                    gone = done.decisions
+                except Exception as error:  # the next hour comes
+                    log.warning(
+                        "retention: %s", error if isinstance(error, LogUnavailableError) else type(error).__name__
+                    )
                     gone = 0
                 await asyncio.sleep(PAUSE)
             await asyncio.sleep(HOUR)

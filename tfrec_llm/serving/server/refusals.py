@@ -59,8 +59,8 @@ def status_of(error: Exception) -> tuple[int, str]:
 
 
 def answer(status: int, message: str) -> JSONResponse:
-    """{"error": message}; whoever may come again is told when."""
-    headers = {"Retry-After": "1"} if status in (503, 504) else {}
+    """{"error": message}; whoever may come again is told when, and who sends no more is not waited for."""
+    headers = {"Retry-After": "1"} if status in (503, 504) else {"Connection": "close"} if status == 408 else {}
     return JSONResponse({"error": message}, status, headers)
 
 

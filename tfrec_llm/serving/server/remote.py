@@ -37,6 +37,7 @@ class RemoteModel:
         self._served: TensorFlowServing | None = None
         self._doubt, self._free = asyncio.Event(), asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task] = set()
+        self._fusions: dict[str, str] = {}
         self.facts: Facts | None = None
         self.ready = False
 
@@ -77,8 +78,9 @@ class RemoteModel:
         failures = 0
         while True:
             if self.ready:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubt.wait(), LOOK_SECONDS)
+                with contextlib.suppress(TimeoutError):  # wait_for of Python 3.11 may lose the end of this task
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._doubt.wait()
             else:
                 await asyncio.sleep(PATIENCE[min(failures, len(PATIENCE) - 1)])
             self._doubt.clear()
@@ -95,9 +97,15 @@ class RemoteModel:
         if self.facts is None or self.facts.version != facts.version:
             log.info("model version %s is served by the TensorFlow Serving at %s", facts.version, self._url)
             self._measures.drift.refer_to(self._export / facts.version)
-        self.facts = replace(facts, fusion_version=fusion_of(self._export / facts.version) or facts.version)
+        self.facts = replace(facts, fusion_version=self._fusion(facts.version))
         self.ready = True
         return True
+
+    def _fusion(self, version: str) -> str:
+        """Which fusion a version's contexts come from; where its folder does not say, it has its own."""
+        if version not in self._fusions and (found := fusion_of(self._export / version)):
+            self._fusions[version] = found
+        return self._fusions.get(version, version)
 
     async def _serve(self) -> None:
         """Batch after batch; while some are being answered, the next may go out."""
@@ -147,7 +155,7 @@ class RemoteModel:
         self._measures.decided(decided, seconds, [began - since for _, _, since in wanted])
         for (_, answer, _), row in zip(wanted, decided, strict=True):
             if not answer.done():
-                answer.set_result(row)
+                answer.set_result(replace(row, fusion_version=self._fusion(row.model_version)))
         if {row.model_version for row in decided} != {self.facts.version}:
             self._doubt.set()
 

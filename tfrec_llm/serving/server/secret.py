@@ -11,18 +11,21 @@ VARIABLE = "TFREC_LLM_SECRET"
 FILE = "secret"
 
 
-def read_secret(run: Path, environment: Mapping[str, str] = os.environ) -> bytes:
+def read_secret(run: Path, environment: Mapping[str, str] = os.environ, draw: bool = True) -> bytes:
     """The server's secret.
 
     Args:
       run: the run folder; where the environment has no secret, its file `secret` (mode 600) has, drawn the first time.
       environment: of the process.
+      draw: whether one is drawn where there is none.
 
     Raises:
-      ValueError: a secret that could be guessed.
+      ValueError: a secret that could be guessed, or none that may be drawn.
       OSError: the file cannot be read or written.
     """
     named = environment.get(VARIABLE, "")
+    if not (named or draw or (run / FILE).exists()):
+        raise ValueError(f"{run / FILE}: expected the server's secret, found none; give it by {VARIABLE}.")
     secret = named.encode() if named else _kept(run / FILE)
     try:
         user_key(secret, "")

@@ -1,7 +1,12 @@
-"""One TensorFlow Serving as the server sees it: `tokenize`, `encode_text` and `decide` over gRPC."""
+"""One TensorFlow Serving as the server sees it: `tokenize`, `encode_text` and `decide` over gRPC.
+
+The label says which version is asked; that it has moved is seen by `look`. All calls of a batch name the version that
+was looked at, so that one version hears, encodes and decides, and its widths are those that are sent.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -15,15 +20,28 @@ from tfrec_llm.serving.server.process import decided_row
 
 NAME = "recommender"
 LARGEST = 64 * 2**20  # bytes of a message
-TRIES = 2  # where a version is replaced between two calls
+TRIES = 2  # where a version is replaced between two looks
+GONE = "it does not have this version"
 PASSING = {  # what the same request may not meet a moment later
     grpc.StatusCode.UNAVAILABLE: "it cannot be reached",
     grpc.StatusCode.DEADLINE_EXCEEDED: "it took longer than serving.timeout_ms",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "too many requests wait there",
-    grpc.StatusCode.NOT_FOUND: "it does not have this version",
-    grpc.StatusCode.FAILED_PRECONDITION: "it does not have this version",
+    grpc.StatusCode.FAILED_PRECONDITION: GONE,
     grpc.StatusCode.CANCELLED: "the request was given up",
 }
+
+
+class VersionGoneError(ModelUnavailableError):
+    """The version that was asked is not there any more; another one may be."""
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A version, and what its inputs are like."""
+
+    version: int
+    widths: Mapping[str, int]  # of the inputs that are lists
+    dim: int = 0  # D
 
 
 class TensorFlowServing:
@@ -44,8 +62,8 @@ class TensorFlowServing:
         self._channel = grpc.aio.insecure_channel(url, options=options)
         self._stub = messages.load().service.PredictionServiceStub(self._channel)
         self._url, self._settings = url, settings
-        self._widths: dict[str, int] = {}
-        self._dim, self.facts = 0, None
+        self._looked: _Looked | None = None
+        self.facts: Facts | None = None
 
     async def look(self) -> Facts:
         """What is served now; a version that is new to us is asked one question of each kind.
@@ -55,18 +73,18 @@ class TensorFlowServing:
           AnswerError: what it serves is no export of ours.
         """
         request = messages.load().metadata.GetModelMetadataRequest(metadata_field=["signature_def"])
-        self._address(request.model_spec)
+        request.model_spec.name, request.model_spec.version_label = NAME, self._settings.label
         answer = await self._call(self._stub.GetModelMetadata, request)
-        version = str(answer.model_spec.version.value)
-        if self.facts is not None and self.facts.version == version:
+        version = answer.model_spec.version.value
+        if self._looked is not None and self._looked.version == version:
             return self.facts
-        self._widths = _widths(answer)
-        embedding, _ = await self._embed(["warm"])
-        self._dim = embedding.shape[1]
-        outputs, _ = await self._ask([vars(Ask())], np.zeros((1, self._dim), np.float32), np.zeros(1, bool))
-        widths = (self._widths[name] for name in ("history", "attributes", "exclude"))
+        looked = _Looked(version, _widths(answer))
+        looked = replace(looked, dim=(await self._embed(["warm"], looked)).shape[1])
+        outputs = await self._ask([vars(Ask())], np.zeros((1, looked.dim), np.float32), np.zeros(1, bool), looked)
+        widths = (looked.widths[name] for name in ("history", "attributes", "exclude"))
         candidates = outputs["candidate_ids"].shape[1]
-        self.facts = Facts(version, version, *widths, candidates, "TensorFlow Serving")
+        self._looked = looked
+        self.facts = Facts(str(version), str(version), *widths, candidates, "TensorFlow Serving")
         return self.facts
 
     async def decide(self, asks: Sequence[Ask]) -> tuple[list[Decided], dict[str, float]]:
@@ -77,27 +95,25 @@ class TensorFlowServing:
           ModelUnavailableError: it does not answer now.
         """
         for _ in range(TRIES):
-            if decided := await self._decide(asks):
-                return decided
+            try:
+                return await self._decide(asks, self._looked)
+            except VersionGoneError:
+                await self.look()
         raise ModelUnavailableError("TensorFlow Serving: its versions change; ask again in a moment")
 
     async def close(self) -> None:
         """Ends the channel."""
         await self._channel.close()
 
-    async def _decide(self, asks: Sequence[Ask]) -> tuple[list[Decided], dict[str, float]] | None:
-        """None where one version made the embeddings, and another one decided."""
+    async def _decide(self, asks: Sequence[Ask], looked: _Looked) -> tuple[list[Decided], dict[str, float]]:
         rows, began = [vars(ask) for ask in asks], time.perf_counter()
         spoken = [place for place, ask in enumerate(asks) if ask.utterance.strip()]
-        embedding, has_text = np.zeros((len(rows), self._dim), np.float32), np.zeros(len(rows), bool)
-        heard_by = set()
+        embedding, has_text = np.zeros((len(rows), looked.dim), np.float32), np.zeros(len(rows), bool)
         if spoken:
-            embedding[spoken], heard_by = await self._embed([asks[place].utterance for place in spoken])
+            embedding[spoken] = await self._embed([asks[place].utterance for place in spoken], looked)
             has_text[spoken] = True
         encoded = time.perf_counter()
-        outputs, version = await self._ask(rows, embedding, has_text)
-        if heard_by - {version}:
-            return None
+        outputs = await self._ask(rows, embedding, has_text, looked)
         seconds = {"encode": encoded - began, "decide": time.perf_counter() - encoded}
         arrays = {
             "context": outputs["context"],
@@ -107,38 +123,35 @@ class TensorFlowServing:
         head = {"rows": lists_of(outputs), "has_text": has_text}
         return [decided_row(place, ask.k, head, arrays) for place, ask in enumerate(asks)], seconds
 
-    async def _embed(self, utterances: Sequence[str]) -> tuple[np.ndarray, set[int]]:
-        """Embeddings [R, D], and the versions that made them."""
-        tokens, first = await self._predict("tokenize", {"utterance": np.array(utterances, object)})
-        vectors, second = await self._predict("encode_text", tokens)
-        return vectors["embedding"], {first, second}
+    async def _embed(self, utterances: Sequence[str], looked: _Looked) -> np.ndarray:
+        """Embeddings [R, D]."""
+        tokens = await self._predict("tokenize", {"utterance": np.array(utterances, object)}, looked)
+        return (await self._predict("encode_text", tokens, looked))["embedding"]
 
     async def _ask(
-        self, rows: Sequence[Mapping[str, Any]], embedding: np.ndarray, has_text: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], int]:
-        inputs = inputs_of(rows, self._widths)
-        return await self._predict("decide", {**inputs, "embedding": embedding, "has_text": has_text}, HEARD)
+        self, rows: Sequence[Mapping[str, Any]], embedding: np.ndarray, has_text: np.ndarray, looked: _Looked
+    ) -> dict[str, np.ndarray]:
+        inputs = {**inputs_of(rows, looked.widths), "embedding": embedding, "has_text": has_text}
+        return await self._predict("decide", inputs, looked, HEARD)
 
     async def _predict(
-        self, signature: str, inputs: Mapping[str, np.ndarray], wanted: Sequence[str] = ()
-    ) -> tuple[dict[str, np.ndarray], int]:
-        """Outputs of a signature, all or the wanted ones, and the version that gave them."""
+        self, signature: str, inputs: Mapping[str, np.ndarray], looked: _Looked, wanted: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Outputs of a signature of the version that was looked at, all or the wanted ones."""
         request = messages.load().predict.PredictRequest(output_filter=wanted)
-        self._address(request.model_spec)
+        request.model_spec.name, request.model_spec.version.value = NAME, looked.version
         request.model_spec.signature_name = signature
         for name, values in inputs.items():
             messages.fill(request.inputs[name], values)
         answer = await self._call(self._stub.Predict, request)
-        outputs = {name: messages.array(tensor) for name, tensor in answer.outputs.items()}
-        return outputs, answer.model_spec.version.value
-
-    def _address(self, spec: Any) -> None:
-        spec.name, spec.version_label = NAME, self._settings.label
+        return {name: messages.array(tensor) for name, tensor in answer.outputs.items()}
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
             return await method(request, timeout=self._settings.timeout_ms / 1000)
         except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                raise VersionGoneError(f"TensorFlow Serving: {GONE}; ask again in a moment") from error
             if reason := PASSING.get(error.code()):
                 raise ModelUnavailableError(f"TensorFlow Serving: {reason}; ask again in a moment") from error
             raise AnswerError(f"TensorFlow Serving failed on a request ({error.code().name})") from error

@@ -1,6 +1,7 @@
 """What is learnt from, cut by the numbers that the event log gave, so that a replay cuts the same."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from tfrec_llm.config import Learn
 from tfrec_llm.evaluation.policies import judged_decisions
 from tfrec_llm.feedback import EventLog, JoinSettings, join
 from tfrec_llm.types import Domain, SlateFeedback
+
+AT_ONCE = 1000  # ids that are looked at together
 
 
 class Cut(NamedTuple):
@@ -56,11 +59,8 @@ def read_batches(
       fusion_version: contexts of another one are left out, and counted.
       candidates: K; what was not logged is not allowed.
     """
-    names = np.array(log.decisions_until(cut.time), str)
-    kept = judged_decisions(names, share)
     parts, counts = [], {"other_fusion": 0}
-    for chosen, latest in ((names[~kept], settings.memory), (names[kept], settings.judged)):
-        ids = list(chosen[-latest:])
+    for ids in _latest(log, cut, settings, share):
         decisions, others = log.read_decisions(ids, fusion_version)
         events = log.read_events(upto=cut.event, decision_ids=list(decisions.decision_id))
         joined = (
@@ -77,6 +77,16 @@ def read_batches(
         allowed = decisions.candidate_ids[rows] != ""
         parts.append(Batch(_widened(joined.feedback, candidates), _pad(allowed, candidates)))
     return Batches(*parts, counts)
+
+
+def _latest(log: EventLog, cut: Cut, settings: Learn, share: float) -> tuple[list[str], list[str]]:
+    """Ids of the latest settled decisions: those that are learnt from, and those that the gate keeps."""
+    ids = log.latest_decisions(cut.time)
+    learnt, judged = [], []
+    while (len(learnt) < settings.memory or len(judged) < settings.judged) and (page := list(islice(ids, AT_ONCE))):
+        for name, is_kept in zip(page, judged_decisions(page, share), strict=True):
+            (judged if is_kept else learnt).append(name)
+    return learnt[: settings.memory], judged[: settings.judged]
 
 
 def _widened(feedback: SlateFeedback, candidates: int) -> SlateFeedback:

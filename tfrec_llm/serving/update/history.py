@@ -1,11 +1,11 @@
 """What learning did, batch by batch: `<run>/export/learning.jsonl`; from there it goes on, by it it is replayed."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tfrec_llm.serving.update.batches import Cut
+from tfrec_llm.training import files
 
 NAME = "learning.jsonl"
 
@@ -23,6 +23,7 @@ class Learnt:
     value: float | None = None  # estimated reward of a decision, before
     gain: float | None = None  # of the new policy
     left_out: int = 0  # decisions of another fusion version
+    dropped: bool = False  # the gate would have let it pass, but its source did not serve any more
 
     @property
     def only_items(self) -> bool:
@@ -52,11 +53,12 @@ def read_history(folder: Path) -> list[Learnt]:
 
 
 def add(folder: Path, learnt: Learnt) -> None:
-    """Adds a batch; it is on disk when this returns."""
+    """Adds a batch; it is on disk when this returns, and where that fails the file is as it was.
+
+    Raises:
+      OSError: the disk is full.
+    """
     path = folder / NAME
     text = path.read_text("utf-8") if path.exists() else ""
     kept = text[: text.rfind("\n") + 1]
-    with path.open("w", encoding="utf-8") as file:
-        file.write(kept + json.dumps(asdict(learnt)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    files.write_text(path, kept + json.dumps(asdict(learnt)) + "\n")

@@ -17,9 +17,11 @@ from tfrec_llm.serving.server.parts import log_url
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
 from tfrec_llm.serving.update.history import Learnt, add, read_history
 from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, with_policy
+from tfrec_llm.serving.update.trial import Trial
 from tfrec_llm.serving.update.watch import objection, rewards_of
 
 log = logging.getLogger(__name__)
+WATCH_SECONDS = 10.0  # between two looks at the rewards of a new version
 
 
 class Updates:
@@ -41,6 +43,8 @@ class Updates:
         self.log = EventLog(log_url(run, config.serving))
         self.domain = data.read_dataset(run / "data").domain
         self._watched: set[int] = set()
+        self._watch_again = 0.0  # on the monotonic clock
+        self._trial = Trial(run, config.serving)
 
     @property
     def fusion_version(self) -> str:
@@ -54,6 +58,7 @@ class Updates:
           What was learnt; None where there are too few events, or too few settled decisions.
         """
         with versions.one_writer(self.folder):
+            versions.settle(self.folder)
             self._finish()
             self._watch()
             return self._learn_next()
@@ -64,15 +69,15 @@ class Updates:
         if cut is None:
             return None
         source = versions.served_version(self.folder)
-        before = bundle.read_policy(self.folder / str(source))
-        after, verdict, batches = self.learn(before, cut, len(done) + 1)
-        version = 0
-        if verdict.ships:
-            version = int(export_policy(self.folder / str(source), after).name)
+        folder = self.folder / str(source)
+        after, verdict, batches = self.learn(bundle.read_policy(folder), cut, len(done) + 1, fusion_of(folder))
+        moved = versions.moved_from(versions.read_labels(self.folder), source) if verdict.ships else ""
+        version = int(export_policy(folder, after).name) if verdict.ships and not moved else 0
         count = 0 if batches.learnt is None else len(batches.learnt.allowed)
+        reason = "; ".join(part for part in (*verdict.reasons, moved) if part)
         learnt = Learnt(
-            cut.event, cut.time, source, version, count, "; ".join(verdict.reasons), verdict.incumbent,
-            verdict.difference, batches.counts["other_fusion"],
+            cut.event, cut.time, source, version, count, reason, verdict.incumbent, verdict.difference,
+            batches.counts["other_fusion"], bool(moved),
         )  # fmt: skip
         add(self.folder, learnt)
         self._finish()
@@ -80,10 +85,17 @@ class Updates:
         versions.prune(self.folder, self.config.learn.keep_versions, but=first)
         return learnt
 
-    def learn(self, before: Policy, cut: Cut, number: int) -> tuple[Policy, Verdict, Batches]:
-        """A policy and a cut -> the next policy, and what the gate says of it; the same whenever it is asked."""
+    def learn(self, before: Policy, cut: Cut, number: int, fusion: str) -> tuple[Policy, Verdict, Batches]:
+        """The next policy, and what the gate says of it; the same whenever it is asked.
+
+        Args:
+          before: the policy that it starts from.
+          cut: how far the log is read.
+          number: of the batch.
+          fusion: of the version that `before` is of; contexts of others are not learnt from.
+        """
         agent = with_policy(self.config, self.run, before)
-        wanted = (self.config.gate.share, self.fusion_version, agent.shape.num_candidates)
+        wanted = (self.config.gate.share, fusion, agent.shape.num_candidates)
         batches = read_batches(self.log, cut, self.domain, self.config.learn, *wanted)
         learnt, judged = (0 if part is None else len(part.allowed) for part in batches[:2])
         if reason := self._too_few(learnt, judged):
@@ -106,18 +118,30 @@ class Updates:
         return ""
 
     def _finish(self) -> None:
-        """Serves what the last batch became, also where a killed process had come no further than its export."""
-        done = read_history(self.folder)
-        labels = versions.read_labels(self.folder)
+        """Serves what the last batch became, also where a killed process had come no further than its export.
+
+        It must answer its golden queries, and its source must serve still; else it is noted as refused.
+        """
+        done, labels = read_history(self.folder), versions.read_labels(self.folder)
         version = done[-1].version if done else 0
-        if version > labels.stable and str(version) not in labels.refused and (self.folder / str(version)).is_dir():
-            versions.promote(self.folder, version)
+        folder = self.folder / str(version)
+        if version <= labels.stable or str(version) in labels.refused or not folder.is_dir():
+            return
+        if not (reason := self._trial.objection(folder)):
+            try:
+                versions.promote(self.folder, version, done[-1].source)
+                return
+            except versions.MovedError as error:
+                reason = str(error)
+        log.warning("version %d is not served: %s", version, reason)
+        versions.roll_back(self.folder, reason, version)
 
     def _watch(self) -> None:
         """Takes the stable version back where its live reward is surely lower."""
         labels = versions.read_labels(self.folder)
-        if not labels.before or labels.stable in self._watched:
+        if not labels.before or labels.stable in self._watched or time.monotonic() < self._watch_again:
             return
+        self._watch_again = time.monotonic() + WATCH_SECONDS
         now = int(time.time())
         new, old = (
             rewards_of(self.log, version, self.domain, self.config.learn, now)
@@ -179,22 +203,24 @@ def replay(config: Config, run: Path) -> float:
     done = read_history(updates.folder)
     if not done or not (updates.folder / str(done[0].source)).is_dir():
         raise ValueError(f"{updates.folder}: expected batches that were learnt, and their first version; found none.")
-    policies = {done[0].source: bundle.read_policy(updates.folder / str(done[0].source))}
+    known: dict[int, tuple[Policy, str]] = {}  # version -> policy and fusion, also of those that were deleted
     largest = 0.0
     for number, learnt in enumerate(done, start=1):
-        before = policies.get(learnt.source)
-        if before is None:  # another export came between
-            before = bundle.read_policy(updates.folder / str(learnt.source))
+        if learnt.source not in known:  # the first one, or another export came between
+            folder = updates.folder / str(learnt.source)
+            known[learnt.source] = bundle.read_policy(folder), fusion_of(folder)
+        before, fusion = known[learnt.source]
         if learnt.only_items:
-            policies[learnt.version] = before
+            known[learnt.version] = before, fusion
+        if learnt.only_items or learnt.dropped:
             continue
-        after, verdict, _ = updates.learn(before, learnt.cut, number)
+        after, verdict, _ = updates.learn(before, learnt.cut, number, fusion)
         if verdict.ships != bool(learnt.version):
             raise ValueError(
                 f"replay: batch {number}: the gate says {verdict.reasons}, and said {learnt.reason!r} then."
             )
         if learnt.version:
-            policies[learnt.version] = after
+            known[learnt.version] = after, fusion
             if (updates.folder / str(learnt.version)).is_dir():
                 kept = bundle.read_policy(updates.folder / str(learnt.version))
                 differences = [np.abs(kept[name] - after[name]).max(initial=0) for name in after]

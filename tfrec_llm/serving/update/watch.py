@@ -1,6 +1,7 @@
 """A new version is watched: where its reward is surely lower than that of the version before, it is taken back."""
 
 import math
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ class Rewards(NamedTuple):
 
 def rewards_of(log: EventLog, version: int, domain: Domain, settings: Learn, now: int) -> Rewards:
     """Reward per decision (sum over its slots) of the latest settled decisions of a version."""
-    ids = log.decisions_until(now - settings.window, str(version))[-5 * settings.watched :]
+    ids = list(islice(log.latest_decisions(now - settings.window, str(version)), 5 * settings.watched))
     decisions, _ = log.read_decisions(ids)
     if not len(decisions.time):
         return Rewards(math.nan, math.nan, 0)

@@ -1,0 +1,77 @@
+"""Clients that send slowly: they are told so, and hold no connection for ever."""
+
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.serving.server.running import Server, start, stubbed
+from tfrec_llm.serving.server import app, gate
+
+BODY = json.dumps({"user_id": "ann", "k": 1}).encode()
+
+
+def connected(url):
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def head(length):
+    return (
+        f"POST /recommend HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def answer(opened):
+    """All that comes until the other side closes."""
+    parts = []
+    while part := opened.recv(65_536):
+        parts.append(part)
+    return b"".join(parts).decode()
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "BODY_SECONDS", 0.5)
+    with stubbed(tmp_path / "log.db", {}) as address:
+        yield address
+
+
+@pytest.mark.parametrize("drip", [True, False])
+def test_a_body_that_does_not_end_is_a_408_and_the_connection_is_closed(url, drip):
+    with connected(url) as opened:
+        opened.sendall(head(1_000) + b"{")
+        began = time.monotonic()
+        for _ in range(5 if drip else 0):
+            opened.sendall(b" ")
+            time.sleep(0.05)
+        said = answer(opened)
+    assert 0.4 < time.monotonic() - began < 20
+    assert said.startswith("HTTP/1.1 408 ")
+    assert json.loads(said.partition("\r\n\r\n")[2]) == {
+        "error": "expected the whole body within 0.5 s, got less; send it faster."
+    }
+
+
+def test_a_body_that_comes_in_parts_but_in_time_is_answered(url):
+    with connected(url) as opened:
+        opened.sendall(head(len(BODY)) + BODY[:5])
+        time.sleep(0.05)
+        opened.sendall(BODY[5:])
+        assert opened.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_open_request_does_not_hold_the_end_up(smoke_run, tmp_path):
+    process = start(smoke_run, tmp_path)
+    try:
+        server = Server(process, tmp_path / "said.txt", tmp_path / "log.db")
+        with connected(server.url) as opened:
+            opened.sendall(head(1_000) + b"{")
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(app.END_SECONDS + 20) == 0
+    finally:
+        process.kill()
+    assert "Traceback" not in server.said()
