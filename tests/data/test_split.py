@@ -59,6 +59,13 @@ def test_last_item_by_hand():
     assert dataset.protocol["ties"] == "in the file's order"
 
 
+@pytest.mark.parametrize(("domain", "told"), [(VIDEO, True), (dataclasses.replace(VIDEO, repeat=True), False)])
+def test_answers_that_were_had_before_are_told_where_nothing_is_shown_again(domain, told, caplog):
+    events = [(user, item, t) for user in "uvwx" for t, item in enumerate("abcab" if user in "uv" else "abcde")]
+    assemble(raw(*events), domain, Data(min_item_count=1), seed=1)
+    assert ("50 % of the validation's answers" in caplog.text) == told
+
+
 def test_rare_items_go_before_the_split():
     events = [("u", i, t) for t, i in enumerate("abcx")] + [("v", i, t) for t, i in enumerate("abc")]
     dataset = assemble(raw(*events), VIDEO, Data(min_item_count=2), seed=1)

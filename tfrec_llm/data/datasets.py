@@ -21,6 +21,7 @@ from tfrec_llm.data.split import DAY, find_visits, first_basket, last_item
 from tfrec_llm.data.vocabulary import index_interactions, keep_rows, make_catalogue
 from tfrec_llm.types import UNKNOWN, Catalogue, Dataset, Domain, Interactions, Split
 
+MANY_REPEATS = 0.05  # share of answers that the user had before
 log = logging.getLogger(__name__)
 
 DATASETS: dict[str, Callable[[Data, int], RawData]] = {
@@ -78,6 +79,7 @@ def assemble(raw: RawData, domain: Domain, settings: Data, seed: int) -> Dataset
     )
     interactions = keep_rows(everything, everything.item != UNKNOWN)
     split = _split(everything, interactions, periods, settings.min_user_count)
+    _warn_of_repeats(interactions, split, domain)
     catalogue = make_catalogue(raw.items, item_ids)
     split = hold_out(split, interactions, catalogue, settings)
     if raw.value_is_price:
@@ -98,6 +100,25 @@ def _split(
         interactions,
         validation=find_visits(everything, validation, test),
         test=find_visits(everything, test, np.iinfo(np.int64).max),
+    )
+
+
+def _warn_of_repeats(interactions: Interactions, split: Split, domain: Domain) -> None:
+    """Says where a domain without repeats leaves out what many validation users come for."""
+    queries = split.validation
+    spans = zip(queries.begin, queries.end, queries.offsets[:-1], queries.offsets[1:], strict=True)
+    again = [
+        np.isin(queries.relevant[low:high], interactions.item[begin:end]).mean()
+        for begin, end, low, high in spans
+        if high > low
+    ]
+    if domain.repeat or not again or np.mean(again) <= MANY_REPEATS:
+        return
+    log.warning(
+        "%.0f %% of the validation's answers are items that their users had before, and the domain shows nothing again: "
+        "nothing can find them. If people come back for the same here, take a domain with repeat = true "
+        '(data.domain = "retail", or a TOML of your own).',
+        100 * np.mean(again),
     )
 
 
