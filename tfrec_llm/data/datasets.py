@@ -115,8 +115,8 @@ def _warn_of_repeats(interactions: Interactions, split: Split, domain: Domain) -
     if domain.repeat or not again or np.mean(again) <= MANY_REPEATS:
         return
     log.warning(
-        "%.0f %% of the validation's answers are items that their users had before, and the domain shows nothing again: "
-        "nothing can find them. If people come back for the same here, take a domain with repeat = true "
+        "%.0f %% of the validation's answers are items that their users had before, and the domain shows nothing "
+        "again: nothing can find them. If people come back for the same here, take a domain with repeat = true "
         '(data.domain = "retail", or a TOML of your own).',
         100 * np.mean(again),
     )
