@@ -83,10 +83,12 @@ def all_figures(
       metrics.json key -> entry.
     """
     queries = _asked(config, dataset)
+    if refit.is_asked(config):
+        refit.check(config, run)
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     if refit.is_asked(config):
         silent = np.zeros([len(queries.user), recommender.path.text.dim], np.float32)
-        tops[REFIT], _ = _slates(_put(config, dataset, refit.load_refit(config, run), queries), silent, REFIT)
+        _, tops[REFIT] = _slates(_put(config, dataset, refit.load_refit(config, run), queries), silent, REFIT)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
     metrics |= _by_group(config, dataset, recommender, queries, tops)

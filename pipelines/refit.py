@@ -1,8 +1,9 @@
 """`train.refit`: the models trained once more, on the validation events too, and judged on the test as a row.
 
 What was learnt by asking validation users stays: how many passes were best, penalty and decay of the neighbours, the
-weights of the blend, fusion and ranker. So nothing of it is chosen anew, and nothing sees the test. The refit lies in
-`<run>/refit`, a run folder whose other stages are links to the run's own; it is judged and never exported.
+weights of the blend. So nothing of it is chosen anew, and nothing sees the test. It is judged by the blend's order:
+fusion and ranker read states that other weights mean otherwise. The refit lies in `<run>/refit`, a run folder whose
+other stages are links to the run's own; it is judged and never exported.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from tfrec_llm.serving.recommender import Recommender
 from tfrec_llm.types import Dataset
 
 FOLDER = "refit"
+NEIGHBOURS = Path("retrieval") / "item_item"
 LINKED = ("data", "text", "fusion", "ranking", facts.STAGE)
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,8 @@ def is_asked(config: Config) -> bool:
     return config.train.refit and config.evaluate.split == "test"
 
 
-def load_refit(config: Config, run: Path) -> Recommender:
-    """The recommender of the refit, whose stages are made where they are missing.
+def check(config: Config, run: Path) -> None:
+    """Refuses what cannot be refitted, before anything is judged.
 
     Args:
       config: the run's settings.
@@ -43,9 +45,27 @@ def load_refit(config: Config, run: Path) -> Recommender:
     """
     if config.data.held_out_items or config.data.train_users < 1:
         raise ConfigError(
-            "train.refit: expected data.held_out_items = 0 and data.train_users = 1, since it learns from all events "
-            f"but the test's, got {config.data.held_out_items:g} and {config.data.train_users:g}; change one of them."
+            "train.refit: expected data.held_out_items = 0 and data.train_users = 1, since it learns from all users "
+            f"and items, got {config.data.held_out_items:g} and {config.data.train_users:g}; change one of them."
         )
+    figures = evaluation.read_report(run / "metrics.json")["metrics"]
+    for name in ("retrieval", *(behaviour.metric_key(name) for name, _ in behaviour.members(config))):
+        _passes(figures, name)
+    if config.retrieval.item_item and retrieval.load_choice(run / NEIGHBOURS) is None:
+        raise _older("retrieval")
+
+
+def load_refit(config: Config, run: Path) -> Recommender:
+    """The recommender of the refit, whose stages are made where they are missing.
+
+    Args:
+      config: the run's settings.
+      run: a finished run folder.
+
+    Raises:
+      ConfigError, ValueError: see `check`.
+    """
+    check(config, run)
     place, dataset = _linked(run), load_dataset(run)
     dataset = dataclasses.replace(dataset, split=data.with_validation(dataset.split))
     marks = _train(config, run, place, dataset)
@@ -78,21 +98,17 @@ def _train(config: Config, run: Path, place: Path, dataset: Dataset) -> list[str
     before, marks = training.stage_fingerprint(run, "text"), []
     for name, member in behaviour.members(config):
         passes = _passes(figures, behaviour.metric_key(name))
-        inputs = inputs_of(member, "behaviour", "train", text=before, passes=passes)
+        inputs = inputs_of(member, "behaviour", "train", start="behaviour", text=before, passes=passes)
         build = functools.partial(behaviour.train, member, dataset, items, passes=passes)
         marks.append(make_stage(place, name, inputs, build, False))
     passes = _passes(figures, "retrieval")
-    inputs = inputs_of(config, "retrieval", "train", text=before, passes=passes)
+    inputs = inputs_of(config, "retrieval", "train", start="retrieval/towers", text=before, passes=passes)
     build = functools.partial(retrieval.train, config, dataset, items, passes=passes)
     marks.append(make_stage(place, "retrieval/towers", inputs, build, False))
-    if config.retrieval.item_item:
-        choice = retrieval.load_choice(run / "retrieval" / "item_item")
-        if choice is None:
-            raise _older("retrieval")
-        inputs = inputs_of(config, "retrieval", "export", text=before, choice=list(choice))
-        build = functools.partial(retrieval.train_item_item, config, dataset, choice=choice)
-        marks.append(make_stage(place, "retrieval/item_item", inputs, build, False))
-    return marks
+    choice = retrieval.load_choice(run / NEIGHBOURS) if config.retrieval.item_item else None
+    inputs = inputs_of(config, "retrieval", "export", text=before, choice=list(choice or ()))
+    build = functools.partial(retrieval.train_item_item, config, dataset, choice=choice) if choice else lambda _: {}
+    return [*marks, make_stage(place, str(NEIGHBOURS), inputs, build, False)]
 
 
 def _passes(figures: dict, key: str) -> int:

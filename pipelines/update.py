@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -97,7 +96,7 @@ def _forget(config: Config, run: Path, user: str) -> str:
 
 def _attend() -> None:
     """Ends this process when whoever holds the other end of its input is gone, as a kill would at any moment."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # sys.stdin would keep a lock that the interpreter's end waits for
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -152,3 +152,12 @@ def test_whatever_happens_every_file_is_taken_and_the_labels_arrive(folder, seed
     folder.poll()
     labels = versions.read_labels(folder.path)
     assert folder.server.labels == {"stable": labels.stable, "canary": labels.canary}
+
+
+@pytest.mark.parametrize(("canary", "there"), [(6, {4, 6}), (5, {4})])
+def test_a_stable_version_whose_folder_is_gone_is_not_waited_for(canary, there):
+    lost = told.Labels(stable=5, canary=canary, before=(4,), listed={"4": 1.0, "5": 1.0})
+    now, text = told.announced(lost, there)
+    assert now.told == 4
+    assert "value: 5" not in text
+    assert 0 <= told.seconds_left(lost, there) <= told.LOAD_SECONDS

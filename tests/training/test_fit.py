@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
-from tfrec_llm.training import Stage, fit
+from tfrec_llm.training import Stage, fit, latest_is_best
 
 
 class Counter(tf.keras.Model):
@@ -51,6 +51,14 @@ def test_a_linear_rule_is_learnt(stage):
     assert [entry["pass"] for entry in history] == [1, 2, 3]
     assert history[-1]["loss"] < 1e-2 < history[0]["loss"]
     np.testing.assert_allclose(model.layers[0].kernel[:, 0], [1.0, -2.0, 0.5], atol=0.1)
+
+
+def test_so_many_passes_as_are_wanted_whatever_they_bring(stage):
+    model = counter()
+    validate = latest_is_best("ndcg@10", stage)
+    history = fit(model, batches([1, 1]), stage=stage, epochs=5, patience=1, validate=validate)
+    assert [entry["ndcg@10"] for entry in history] == [1, 2, 3, 4, 5]
+    assert latest_is_best("ndcg@10", stage)() == {"ndcg@10": 6}  # as a training that was killed goes on
 
 
 def test_the_best_pass_stays(stage):

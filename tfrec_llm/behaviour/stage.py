@@ -28,6 +28,7 @@ from tfrec_llm.training import (
     files,
     find_origin,
     fit,
+    latest_is_best,
     load_weights,
     make_strategy,
     planned_passes,
@@ -67,7 +68,7 @@ def train(
     epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     epochs = passes or epochs
     with strategy.scope():
-        pace = _paced(settings, stage, steps, epochs)
+        pace = _paced(settings, stage, steps, epochs, 0.0 if passes else settings.max_minutes)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -86,7 +87,7 @@ def train(
         supply,
         stage=stage,
         epochs=epochs,
-        validate=None if passes else _validator(model, dataset, config, pace),
+        validate=latest_is_best("ndcg@10", stage) if passes else _validator(model, dataset, config, pace),
         patience=patience,
         max_minutes=0.0 if passes else settings.max_minutes,
         weight_average=settings.weight_average,
@@ -157,10 +158,10 @@ def later_rows(
     return rows
 
 
-def _paced(settings: Behaviour, stage: Stage, steps: int, epochs: int) -> Pace:
+def _paced(settings: Behaviour, stage: Stage, steps: int, epochs: int, max_minutes: float) -> Pace:
     """The learning rate; of a training that was killed, planned for the time that it has left."""
     pace, before = Pace(settings.learning_rate, steps, epochs), checkpoints.latest(stage.work)
-    pace.go_on(before.done, before.seconds, settings.max_minutes)
+    pace.go_on(before.done, before.seconds, max_minutes)
     return pace
 
 

@@ -47,8 +47,9 @@ def announced(labels: Labels, there: Collection[int], now: float | None = None) 
     loaded = [version for version in chain if labels.is_loaded(version, now)]
     stable = loaded[0] if loaded else labels.told if labels.told in there else labels.stable
     awaited = chain[: chain.index(stable)] if stable in chain else chain[:1]
-    canary = labels.canary if labels.is_loaded(labels.canary, now) else stable
-    wanted = {stable, canary, labels.canary, *awaited, *chain[:2]} - {0}  # a rollback goes to the second
+    tried = labels.canary if labels.canary in there else 0
+    canary = tried if labels.is_loaded(tried, now) else stable
+    wanted = {stable, canary, tried, *awaited, *chain[:2]} - {0}  # a rollback goes to the second
     listed = {str(version): labels.listed.get(str(version), now) for version in sorted(wanted)}
     return replace(labels, told=stable, listed=listed), _text(sorted(wanted), {"stable": stable, "canary": canary})
 
@@ -59,7 +60,8 @@ def seconds_left(labels: Labels, there: Collection[int]) -> float:
     told, text = announced(labels, there, now)
     if text == _text([int(version) for version in told.listed], {"stable": labels.stable, "canary": labels.canary}):
         return 0.0
-    return max(told.listed[str(version)] + LOAD_SECONDS - now for version in (labels.stable, labels.canary))
+    left = [told.listed[str(v)] + LOAD_SECONDS - now for v in (labels.stable, labels.canary) if str(v) in told.listed]
+    return max([0.0, *left])  # of a version whose folder is gone nothing is waited for
 
 
 def _text(listed: Collection[int], named: Mapping[str, int]) -> str:

@@ -5,7 +5,7 @@ Functions and Keras callbacks, no Trainer class: a stage builds and compiles its
 """
 
 from tfrec_llm.training.compute import Compute, choose_compute, commonest, precision
-from tfrec_llm.training.fit import fit
+from tfrec_llm.training.fit import fit, latest_is_best
 from tfrec_llm.training.init_from import Origin, find_origin
 from tfrec_llm.training.passes import planned_passes
 from tfrec_llm.training.projector import write_projector
@@ -21,6 +21,7 @@ __all__ = [
     "commonest",
     "find_origin",
     "fit",
+    "latest_is_best",
     "load_weights",
     "make_strategy",
     "planned_passes",
