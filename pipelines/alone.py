@@ -14,7 +14,7 @@ from tfrec_llm.config import Component, Config
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
 
-Query = Callable[[History], tf.Tensor]  # [B, T] each -> [B, Q]
+Query = Callable[[History, tf.Tensor], tf.Tensor]  # [B, T] each, time of asking [B] -> [B, Q]
 
 
 def rank_models(
@@ -26,7 +26,7 @@ def rank_models(
       config: `evaluate` and `export.max_history` are read.
       dataset: what `prepare` left.
       queries: R of them.
-      models: name -> (its query of a history, the model with its `item_table`).
+      models: name -> (its query of a history and the time of asking, the model with its `item_table`).
 
     Returns:
       name -> [R, recall_at] item indices, best first.
@@ -68,9 +68,9 @@ def with_model(config: Config, model: Component) -> Config:
     return dataclasses.replace(config, behaviour=dataclasses.replace(config.behaviour, model=model, ensemble=()))
 
 
-def by_signals(model: Any) -> tuple[Query, Any]:
-    """A behaviour model with the query that it gives."""
-    return (lambda history: model.signals(history).query), model
+def by_signals(model: Any, timed: bool = True) -> tuple[Query, Any]:
+    """A behaviour model with the query that it gives, knowing when it is asked or not."""
+    return (lambda history, time: model.signals(history, time if timed else None).query), model
 
 
 def _scorer(
@@ -78,5 +78,5 @@ def _scorer(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Scores of all items by one model alone."""
     table = model.item_table()
-    score = tf.function(lambda history: tf.matmul(query(history), table, transpose_b=True), reduce_retracing=True)
-    return lambda rows: score(asked.history_tensors(dataset, queries, rows, config.export.max_history)[0]).numpy()
+    score = tf.function(lambda *asked: tf.matmul(query(*asked), table, transpose_b=True), reduce_retracing=True)
+    return lambda rows: score(*asked.history_tensors(dataset, queries, rows, config.export.max_history)).numpy()

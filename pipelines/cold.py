@@ -13,7 +13,7 @@ from tfrec_llm.serving import questions
 from tfrec_llm.serving.signals import SignalPath
 from tfrec_llm.types import Dataset, History, Queries
 
-Scores = Callable[[History], tf.Tensor]  # [B, T] each -> [B, N+2]
+Scores = Callable[[History, tf.Tensor], tf.Tensor]  # [B, T] each, time of asking [B] -> [B, N+2]
 
 
 def entries(
@@ -47,29 +47,29 @@ def entries(
 def scores(path: SignalPath) -> dict[str, Scores]:
     """The blend and the models of a run, asked by users who say nothing."""
 
-    def blend(history: History) -> tf.Tensor:
+    def blend(history: History, time: tf.Tensor) -> tf.Tensor:
         silence = tf.zeros([tf.shape(history.item)[0], path.text.dim])
-        queries = path.queries(history, silence, tf.zeros_like(silence[:, 0], tf.bool))[1]
+        queries = path.queries(history, time, silence, tf.zeros_like(silence[:, 0], tf.bool))[1]
         return path.source.scores(queries, history)
 
-    models = {"behaviour": (lambda h: path.behaviour.signals(h).query, path.behaviour)}
+    models = {"behaviour": (lambda *asked: path.behaviour.signals(*asked).query, path.behaviour)}
     return {"blend": blend, **scores_alone(models | {"retrieval": (path.towers.query, path.towers)})}
 
 
-def scores_alone(models: Mapping[str, tuple[Callable[[History], tf.Tensor], Any]]) -> dict[str, Scores]:
+def scores_alone(models: Mapping[str, tuple[Callable[[History, tf.Tensor], tf.Tensor], Any]]) -> dict[str, Scores]:
     """Models that rank by their query times their item table.
 
     Args:
-      models: row -> (its query of a history, the model with its `item_table`).
+      models: row -> (its query of a history and the time of asking, the model with its `item_table`).
     """
 
-    def of(query: Callable[[History], tf.Tensor], model: Any) -> Scores:
+    def of(query: Callable[[History, tf.Tensor], tf.Tensor], model: Any) -> Scores:
         table = model.item_table()
-        return lambda history: tf.matmul(query(history), table, transpose_b=True)
+        return lambda *asked: tf.matmul(query(*asked), table, transpose_b=True)
 
     return {name: of(*pair) for name, pair in models.items()}
 
 
 def _scorer(score: Scores, dataset: Dataset, queries: Queries, length: int) -> Scorer:
     graph = tf.function(score, reduce_retracing=True)
-    return lambda rows: graph(questions.history_tensors(dataset, queries, rows, length)[0]).numpy()
+    return lambda rows: graph(*questions.history_tensors(dataset, queries, rows, length)).numpy()

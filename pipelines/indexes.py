@@ -34,7 +34,7 @@ def rank_by_index(
         return {}, {}
     table, rows = np.asarray(towers.item_table()), np.arange(len(queries.user))
     vectors = [
-        towers.query(asked.history_tensors(dataset, queries, part, config.export.max_history)[0]).numpy()
+        towers.query(*asked.history_tensors(dataset, queries, part, config.export.max_history)).numpy()
         for part in asked.in_batches(len(rows), config.evaluate.batch_size, f"index {name}")
     ]
     vectors, exclude = np.concatenate(vectors), asked.seen_items(dataset, queries, rows)

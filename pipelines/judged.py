@@ -12,7 +12,7 @@ from pipelines import alone, cold, indexes, refit, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
-from tfrec_llm.evaluation.gains import BLEND, REFIT, SYSTEM, WITHOUT_ATTRIBUTES
+from tfrec_llm.evaluation.gains import BLEND, REFIT, SYSTEM, WITHOUT_ATTRIBUTES, WITHOUT_TIME
 from tfrec_llm.serving import Recommender
 from tfrec_llm.serving import questions as asked
 from tfrec_llm.types import Dataset, History, Queries
@@ -137,6 +137,7 @@ def rankings(config: Config, dataset: Dataset, recommender: Recommender, queries
     """name -> [R, recall_at] item indices, best first, of the stages and the system."""
     path = recommender.path
     models = {"behaviour": alone.by_signals(path.behaviour), "retrieval": (path.towers.query, path.towers)}
+    models["behaviour_without_time"] = alone.by_signals(path.behaviour, timed=False)
     tops = alone.rank_models(config, dataset, queries, models)
     return tops | _systems(config, dataset, recommender, queries)
 
@@ -152,11 +153,12 @@ def _systems(config: Config, dataset: Dataset, recommender: Recommender, queries
     if recommender.path.users is not None:
         unnamed[WITHOUT_ATTRIBUTES], _ = _slates(put, silent, "without attributes", attributes=False)
     system, blend = _slates(put, silent, SYSTEM)
+    timeless, _ = _slates(put, silent, "without time", timed=False)
     heard, _ = _slates(put, said, "with utterance")
     strange, _ = _slates(put, said, "utterance only", history=False)
     swapped, _ = _slates(put, said[others], "random utterance")
     controls = {"control.utterance_only": strange, "control.utterance_random": swapped}
-    return unnamed | {SYSTEM: system, BLEND: blend, "system_with_utterance": heard} | controls
+    return unnamed | {SYSTEM: system, BLEND: blend, WITHOUT_TIME: timeless, "system_with_utterance": heard} | controls
 
 
 class _Put(NamedTuple):
@@ -174,7 +176,7 @@ def _put(config: Config, dataset: Dataset, recommender: Recommender, queries: Qu
 
 
 def _slates(
-    put: _Put, embedding: np.ndarray, label: str, history: bool = True, attributes: bool = True
+    put: _Put, embedding: np.ndarray, label: str, history: bool = True, attributes: bool = True, timed: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """[R, recall_at] each: what the system shows, greedy, and the blend's order of the candidates that it chose from.
 
@@ -192,6 +194,7 @@ def _slates(
         spoken = tf.reduce_any(vectors != 0, axis=1)
         requests = tf.fill([len(rows)], "")
         people = asked.user_attributes(recommender.path, queries, rows) if attributes and history else None
+        time = time if timed else tf.zeros_like(time)
         found = answer(shown, time, vectors, spoken, exclude, slots, requests, None, people)
         slate, candidates = found.slate.item_ids.numpy(), found.signals.candidates
         ordered = tf.where(candidates.allowed, candidates.item_ids, 0)[:, :slots].numpy()

@@ -14,7 +14,15 @@ from tfrec_llm.training import Compute, precision
 from tfrec_llm.types import History, ItemVectors
 
 SETTINGS = TwoTowersSettings(
-    dim=8, hidden=16, half_lives=(0.5, 4.0), context=6, targets=4, negatives=12, dropout=0.0, id_dropout=0.0
+    dim=8,
+    hidden=16,
+    half_lives=(0.5, 4.0),
+    context=6,
+    targets=4,
+    negatives=12,
+    dropout=0.0,
+    id_dropout=0.0,
+    time_dropout=0.0,
 )
 
 

@@ -46,13 +46,15 @@ class Ensemble(tf.Module):
         super().__init__(name="behaviours")
         self.models = list(models)
 
-    def signals(self, history: History) -> BehaviourSignals:
+    def signals(self, history: History, request_time: tf.Tensor | None = None) -> BehaviourSignals:
         """As `SequenceModel.signals`, query [B, sum of the members' widths]."""
-        return self._joined([model.signals(history) for model in self.models])
+        return self._joined([model.signals(history, request_time) for model in self.models])
 
-    def read(self, history: History) -> tuple[BehaviourSignals, tuple[Trace, ...] | None]:
+    def read(
+        self, history: History, request_time: tf.Tensor | None = None
+    ) -> tuple[BehaviourSignals, tuple[Trace, ...] | None]:
         """As `SequenceModel.read`; None where a member has nothing to go on from."""
-        told, passed = zip(*(model.read(history) for model in self.models), strict=True)
+        told, passed = zip(*(model.read(history, request_time) for model in self.models), strict=True)
         return self._joined(told), None if any(one is None for one in passed) else passed
 
     def queries_without(self, left: LeftOut, passed: tuple[Trace, ...], query: tf.Tensor) -> tf.Tensor:

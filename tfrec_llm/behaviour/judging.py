@@ -27,11 +27,12 @@ def make_judge(model, dataset: Dataset, max_history: int) -> Callable[[], dict[s
 
 
 def ranker(model) -> Callable:
-    """A graph from (history [B, T] each, excluded [B, N+2] bool) to the best [B, 100] item indices."""
+    """A graph from (history [B, T] each, its time of asking [B], excluded [B, N+2] bool) to the best [B, 100] items."""
 
     @tf.function(reduce_retracing=True)
-    def rank(history: History, excluded: tf.Tensor) -> tf.Tensor:
-        logits = tf.matmul(model.signals(history).query, model.item_table(), transpose_b=True)  # [B, N+2]
+    def rank(history: History, request_time: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
+        query = model.signals(history, request_time).query
+        logits = tf.matmul(query, model.item_table(), transpose_b=True)  # [B, N+2]
         logits = tf.where(excluded, logits.dtype.min, logits)
         return tf.math.top_k(logits, min(100, logits.shape[1])).indices
 
@@ -78,4 +79,4 @@ def _top(rank, dataset, queries, rows, max_history):
     if not dataset.domain.repeat:
         for place, row in enumerate(rows):
             excluded[place, dataset.interactions.item[queries.begin[row] : queries.end[row]]] = True
-    return rank(History(*map(tf.constant, history)), excluded).numpy()
+    return rank(History(*map(tf.constant, history)), tf.constant(queries.time[rows], tf.int64), excluded).numpy()

@@ -17,6 +17,7 @@ from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.lstm import LSTM
 from tfrec_llm.layers.lstm_trace import Trace, trace, without_each
 from tfrec_llm.layers.noise import QUIET, Noise
+from tfrec_llm.layers.request_time import RequestTime
 from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.types import BehaviourSignals, History
 
@@ -38,7 +39,9 @@ class SequenceSettings:
         low=0,
         high=0.99,
     )
-    side_dropout: float = setting(0.1, "share of events whose type or gap is left out in training", low=0, high=0.99)
+    side_dropout: float = setting(
+        0.1, "share of events whose type, gap or time of asking is left out in training", low=0, high=0.99
+    )
     id_dropout: float = setting(0.0, "share of items whose id part is left out of a training step", low=0, high=0.99)
     event_weight: float = setting(0.05, "weight of the next event type in the loss", low=0)
     gap_weight: float = setting(0.01, "weight of the time to the next event in the loss", low=0)
@@ -91,6 +94,7 @@ class SequenceModel(tf.keras.Model):
             name="inputs",
         )
         self.norm = tf.keras.layers.LayerNormalization(name="norm")
+        self.request = RequestTime(name="request")
         self.to_query = tf.keras.layers.Dense(settings.dim, name="to_query")
         self.to_event = tf.keras.layers.Dense(num_events, dtype=tf.float32, name="to_event")
         self.to_gap = tf.keras.layers.Dense(1, dtype=tf.float32, name="to_gap")
@@ -106,19 +110,20 @@ class SequenceModel(tf.keras.Model):
         """As `signals`."""
         return self.signals(history)
 
-    def signals(self, history: History) -> BehaviourSignals:
+    def signals(self, history: History, request_time: tf.Tensor | None = None) -> BehaviourSignals:
         """What each user will do next.
 
         Args:
           history: [B, T] each; an empty one is answered by the learned start state.
+          request_time: [B] int64 seconds, 0 unknown; None = unknown for all. It changes the query alone.
 
         Returns:
           query [B, dim+1], state [B, H], event [B, V] logits, time_gap [B] log2 seconds; float32. A row's answer
           depends neither on its padding nor on the other rows.
         """
-        return self.read(history)[0]
+        return self.read(history, request_time)[0]
 
-    def read(self, history: History) -> tuple[BehaviourSignals, Trace | None]:
+    def read(self, history: History, request_time: tf.Tensor | None = None) -> tuple[BehaviourSignals, Trace | None]:
         """As `signals`, and what `queries_without` goes on from; None where body or domain have no such thing."""
         index = steps.step_index(history, self.basket)
         inputs = self._inputs(history, index, None, QUIET)
@@ -127,7 +132,8 @@ class SequenceModel(tf.keras.Model):
         states = passed.states if traced else self.body(inputs)
         state = tf.gather(states, steps.step_count(history, index), batch_dims=1)  # [B, H]
         normed = self.norm(state)
-        return BehaviourSignals(self._query(normed), state, self.to_event(normed), self.to_gap(normed)[:, 0]), passed
+        query = self._query(self.request(normed, steps.waits_of(history, request_time)))
+        return BehaviourSignals(query, state, self.to_event(normed), self.to_gap(normed)[:, 0]), passed
 
     def queries_without(self, left: LeftOut, passed: Trace, query: tf.Tensor) -> tf.Tensor:
         """The queries of histories that lack one of their newest events; the events before it are not read again.
@@ -144,7 +150,8 @@ class SequenceModel(tf.keras.Model):
         next_place = tf.clip_by_value(gone + 1, 0, tf.shape(passed.gates)[1] - 1)
         after = self.inputs_layer.with_gap(tf.gather(passed.inputs, next_place, batch_dims=1), left.gap[:, :-1])
         states = without_each(self.body, passed, gone[:, 0] + 1, after)  # [B, L, H]
-        queries = self._query(self.norm(tf.reshape(states, (-1, self.settings.units))))
+        normed = self.norm(tf.reshape(states, (-1, self.settings.units)))
+        queries = self._query(self.request(normed, tf.reshape(left.request[:, :-1], (-1,))))
         return tf.concat([tf.reshape(queries, (-1, gone.shape[1], width)), query[:, None]], axis=1)
 
     def item_table(self):
@@ -167,7 +174,8 @@ class SequenceModel(tf.keras.Model):
         targets = _targets(history, index, tf.shape(states)[1])
         flat = self.norm(tf.reshape(states, (-1, self.settings.units)))  # [B*(S+1), H]
         flat = noise.drop(flat, self.settings.dropout, 301)
-        losses = {"item": self._item_loss(flat, item_table, targets, noise)}
+        asked = self.request(flat, self._waits(history, index, tf.shape(states)[1], noise))
+        losses = {"item": self._item_loss(asked, item_table, targets, noise)}
         losses |= self._side_losses(tf.gather(flat, targets.row), history, targets)
         weights = {"item": 1.0, "event": self.settings.event_weight, "gap": self.settings.gap_weight}
         return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
@@ -204,6 +212,11 @@ class SequenceModel(tf.keras.Model):
             num_steps = length if self.fixed_steps else tf.maximum(1, tf.reduce_max(steps.step_count(history, index)))
             inputs = steps.mean_by_step(inputs, history, index, num_steps)
         return inputs
+
+    def _waits(self, history, index, num_states, noise):
+        """[B * num_states] int32 wait before the step that each state is asked for, 0 where it is left out."""
+        waits = tf.reshape(steps.waits_by_step(history, index, num_states), (-1,))
+        return tf.where(noise.keep(tf.shape(waits), self.settings.side_dropout, 303), waits, 0)
 
     def _item_loss(self, flat, item_table, targets, noise):
         queries = self.to_query(flat)

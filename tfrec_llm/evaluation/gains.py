@@ -17,9 +17,10 @@ from tfrec_llm.types import Queries
 STAGE, OVER = "gain", "over"
 SYSTEM = "system"
 WITHOUT_ATTRIBUTES = "system_without_attributes"  # the same system, told nothing of who the users are
+WITHOUT_TIME = "system_without_time"  # the same system, not told when it is asked
 BLEND = "blend"  # the candidates' own order, before fusion and ranker
 REFIT = "system_refit"  # the system whose models have learnt from the validation too
-PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES, REFIT)  # it, and its parts, to be held against the system
+PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES, WITHOUT_TIME, REFIT)  # held against the system
 
 
 def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:

@@ -11,6 +11,7 @@ import math
 import tensorflow as tf
 
 from tfrec_llm.layers.left_out import LeftOut
+from tfrec_llm.layers.request_time import RequestTime
 from tfrec_llm.layers.steps import GAP_BUCKETS, gap_buckets, step_index
 from tfrec_llm.types import History
 
@@ -52,6 +53,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         self._hidden = keras.Dense(hidden, activation="gelu", name="hidden", dtype=policy)
         self._out = keras.Dense(dim, kernel_initializer="zeros", name="out", dtype=policy)
         self._drop = keras.Dropout(dropout, dtype=policy)
+        self._request = RequestTime(name="request", dtype=policy)
 
     def build(self, input_shape):
         """Adds the decays, the learned empty history and the mix of the means."""
@@ -64,13 +66,21 @@ class HistoryEncoder(tf.keras.layers.Layer):
         self._mix = self.add_weight("mix", [heads, self.dim], initializer=tf.constant_initializer(1.0 / heads))
         super().build(input_shape)
 
-    def call(self, vectors: tf.Tensor, history: History, until: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def call(
+        self,
+        vectors: tf.Tensor,
+        history: History,
+        until: tf.Tensor,
+        waits: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> tf.Tensor:
         """Encodes the events before the given steps.
 
         Args:
           vectors: [B, T, D] item vectors of the history.
           history: [B, T] each.
           until: [B, P] step indices; only events of earlier steps are read.
+          waits: [B, P] int32 of `steps.bucket`, the time since then, 0 unknown; None = unknown for all.
           training: whether dropout is on.
 
         Returns:
@@ -79,7 +89,8 @@ class HistoryEncoder(tf.keras.layers.Layer):
         values = vectors + self._event(tf.cast(history.event, tf.int32)) + self._gap(gap_buckets(history))  # [B, T, D]
         weights = tf.cast(self._weights(values, history, until), values.dtype)  # [B, P, J, T + 1]
         means = tf.einsum("bpjt,btd->bpjd", weights[..., :-1], values)  # [B, P, J, D]
-        return self._encoded(means + weights[..., -1:] * tf.cast(self._empty, values.dtype), training)
+        means += weights[..., -1:] * tf.cast(self._empty, values.dtype)
+        return self._request(self._encoded(means, training), tf.zeros_like(until) if waits is None else waits)
 
     def without_each(self, vectors: tf.Tensor, history: History, left: LeftOut) -> tf.Tensor:
         """Encodes whole histories that lack one event, where an event is a step of its own.
@@ -106,7 +117,8 @@ class HistoryEncoder(tf.keras.layers.Layer):
         there = tf.cast(here[:, :, tf.newaxis], values.dtype)
         moved = tf.reduce_sum(weights[..., :-1] * there, axis=-1, keepdims=True)  # [B, L, J, 1]
         means += moved * (changed - tf.gather(values, after, batch_dims=1))[:, :, tf.newaxis]
-        return self._encoded(means + weights[..., -1:] * tf.cast(self._empty, values.dtype), False)
+        means += weights[..., -1:] * tf.cast(self._empty, values.dtype)
+        return self._request(self._encoded(means, False), left.request)
 
     def _encoded(self, means: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, P, J, D] means of the events -> [B, P, D]."""

@@ -21,14 +21,16 @@ class LeftOut(NamedTuple):
     kept: Tensor  # [B, L + 1, T] bool which events are there
     age: Tensor  # [B, L + 1, T] int32 events after it that are there
     gap: Tensor  # [B, L + 1] int32 bucket of the wait before the event that came next, as of `steps.bucket`
+    request: Tensor  # [B, L + 1] int32 bucket of the wait before the request
 
 
-def leave_out(history: History, last: int) -> LeftOut:
+def leave_out(history: History, last: int, request_time: Tensor | None = None) -> LeftOut:
     """Leaves each of the newest events out.
 
     Args:
       history: [B, T] each, padded on the right.
       last: L.
+      request_time: [B] int64 seconds, 0 unknown; None = unknown for all.
     """
     length = tf.shape(history.item)[1]
     real = history.item != PADDING
@@ -42,4 +44,5 @@ def leave_out(history: History, last: int) -> LeftOut:
     around = tf.clip_by_value(tf.concat([gone - 1, gone + 1], axis=1), 0, length - 1)
     before, after = tf.split(tf.gather(history.time, around, batch_dims=1), 2, axis=1)
     gap = steps.bucket(steps.between(tf.where(gone > 0, before, 0), after))
-    return LeftOut(gone, item, kept, counts[:, None, None] - 2 - places + later, gap)
+    request = steps.waits_of(history, request_time, kept)
+    return LeftOut(gone, item, kept, counts[:, None, None] - 2 - places + later, gap, request)

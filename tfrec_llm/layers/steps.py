@@ -82,6 +82,44 @@ def _doublings(seconds: tf.Tensor) -> tf.Tensor:
     return tf.math.log1p(tf.cast(tf.maximum(seconds, 0), tf.float32)) / tf.math.log(2.0)
 
 
+def waits_by_step(history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
+    """The wait before each step.
+
+    Args:
+      history: [B, T] each.
+      steps: [B, T] from `step_index`.
+      num_steps: scalar S; later steps count as the last one.
+
+    Returns:
+      [B, S] int32 of `bucket`; 0 for steps without an event.
+    """
+    batch = tf.shape(steps)[0]
+    cell = tf.range(batch)[:, None] * num_steps + tf.minimum(steps, num_steps - 1)  # [B, T]
+    opens = tf.pad(steps[:, 1:] != steps[:, :-1], [[0, 0], [1, 0]], constant_values=True)[:, : tf.shape(steps)[1]]
+    waits = tf.where(opens & (history.item != PADDING), gap_buckets(history), 0)
+    waits = tf.math.unsorted_segment_max(waits, cell, batch * num_steps)
+    return tf.reshape(tf.maximum(waits, 0), tf.stack([batch, num_steps]))
+
+
+def waits_of(history: History, request_time: tf.Tensor | None, kept: tf.Tensor | None = None) -> tf.Tensor:
+    """The wait between the newest event and a request.
+
+    Args:
+      history: [B, T] each.
+      request_time: [B] int64 seconds, 0 unknown; None = unknown for all.
+      kept: [B, L, T] bool: which events each of L views of the history has; None = one view with all.
+
+    Returns:
+      [B, L] int32 of `bucket`; [B] where kept is None.
+    """
+    times = history.time if kept is None else tf.where(kept, history.time[:, None], 0)
+    newest = tf.maximum(tf.reduce_max(times, axis=-1), 0)  # T may be 0
+    if request_time is None:
+        return tf.zeros_like(newest, tf.int32)
+    asked = request_time if kept is None else request_time[:, None]
+    return bucket(between(newest, tf.broadcast_to(asked, tf.shape(newest))))
+
+
 def mean_by_step(values: tf.Tensor, history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
     """Means over the events of each step.
 

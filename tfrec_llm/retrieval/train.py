@@ -205,8 +205,9 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
         part = rows[begin : begin + size]
         padded = np.concatenate([part, np.repeat(part[:1], size - len(part))])  # one shape, one graph
         history = History(*map(tf.constant, histories(dataset.interactions, queries, padded, max_history)))
+        asked = tf.constant(queries.time[padded], tf.int64)
         allowed = _not_seen(dataset, queries, padded, shown)
-        top.append(_top(model, table, history, tf.constant(allowed)).numpy()[: len(part)])
+        top.append(_top(model, table, history, asked, tf.constant(allowed)).numpy()[: len(part)])
     top = np.concatenate(top)
     parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
     relevant, offsets = np.concatenate(parts), np.cumsum([0, *map(len, parts)])
@@ -218,9 +219,9 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
 
 
 @tf.function(reduce_retracing=True)
-def _top(model: TwoTowers, table: tf.Tensor, history: History, allowed: tf.Tensor) -> tf.Tensor:
+def _top(model: TwoTowers, table: tf.Tensor, history: History, asked: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
     """The 100 best items of each history that it may be given: [B, 100]."""
-    return exact_top_k(tf.matmul(model.query(history), table, transpose_b=True), allowed, 100)[0]
+    return exact_top_k(tf.matmul(model.query(history, asked), table, transpose_b=True), allowed, 100)[0]
 
 
 def _not_seen(dataset: Dataset, queries: Queries, rows: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from tfrec_llm.layers.history_encoder import HistoryEncoder
 from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.lazy_adam import LazyAdam
 from tfrec_llm.layers.left_out import LeftOut
-from tfrec_llm.layers.steps import step_count, step_index
+from tfrec_llm.layers.steps import step_count, step_index, waits_by_step, waits_of
 from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
 from tfrec_llm.retrieval.pairs import Pairs
@@ -39,6 +39,7 @@ class TwoTowersSettings:
     negatives: int = setting(512, "items drawn uniformly as more candidates of a step", low=0)
     temperature: float = setting(1.0, "the scores are divided by it in training", low=1e-3, high=100)
     dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
+    time_dropout: float = setting(0.1, "share of pairs whose time of asking is left out in training", low=0, high=0.9)
     id_dropout: float = setting(0.1, "share of items seen by their text alone in training", low=0, high=0.9)
 
 
@@ -68,7 +69,7 @@ class TwoTowers(tfrs.models.Model):
             dropout=settings.dropout,
             name="query_tower",
         )
-        self._basket = domain.step == "basket"
+        self._basket, self._time_dropout = domain.step == "basket", settings.time_dropout
         self._looked_up = _LOOKED_UP * batch_size
         sampled = sampling_probability(counts, batch_size, settings.negatives)
         self._sampled = tf.Variable(sampled, trainable=False, name="sampled")
@@ -76,29 +77,31 @@ class TwoTowers(tfrs.models.Model):
         self._task = _float32_task(settings.temperature)
         self._served = None
 
-    def call(self, history: History, training: bool = False) -> tf.Tensor:
-        """The query of each history: [B, Q2]."""
+    def call(self, history: History, request_time: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """The query of each history, asked at [B] int64 seconds (0 or None: unknown): [B, Q2]."""
         end = step_count(history, step_index(history, self._basket))[:, tf.newaxis]  # [B, 1]
         if self._served is None:
             vectors, _ = self._vectors(history.item, training)
         else:
             vectors = tf.gather(self._served, history.item)
-        return self._query(vectors, history, end, training)[:, 0]
+        waits = waits_of(history, request_time)[:, tf.newaxis]
+        return self._query(vectors, history, end, waits, training)[:, 0]
 
     def freeze(self) -> None:
         """Keeps all item vectors as they are now: a served query looks them up and projects no text vectors."""
         self._served = tf.Variable(self.items.table(training=False), trainable=False, name="served")
 
-    def query(self, history: History) -> tf.Tensor:
+    def query(self, history: History, request_time: tf.Tensor | None = None) -> tf.Tensor:
         """Reads histories.
 
         Args:
           history: [B, T] each.
+          request_time: [B] int64 seconds, 0 unknown; None = unknown for all.
 
         Returns:
           [B, Q2] float32; times `item_table` = scores of the items.
         """
-        return self(history, training=False)
+        return self(history, request_time, training=False)
 
     def query_without(self, history: History, left: LeftOut) -> tf.Tensor:
         """Queries of histories that lack one event; a served model's, of a domain where an event is a step.
@@ -129,8 +132,11 @@ class TwoTowers(tfrs.models.Model):
         real = tf.reshape((target >= 0) & (ids >= FIRST_ITEM), [-1])  # [S * P]
         ids, negative = tf.reshape(ids, [-1]), tf.reshape(negative, [-1])  # [S * P], [U]
         vectors, table = self._vectors(history.item, training)
-        until = tf.gather(step_index(history, self._basket), place, batch_dims=1)  # [S, P]
-        query = self._query(vectors, history, until, training)  # [S, P, Q2]
+        step = step_index(history, self._basket)
+        until = tf.gather(step, place, batch_dims=1)  # [S, P]
+        waits = tf.gather(waits_by_step(history, step, tf.shape(step)[1]), until, batch_dims=1)
+        waits = tf.where(tf.random.uniform(tf.shape(waits)) < self._time_dropout * float(training), 0, waits)
+        query = self._query(vectors, history, until, waits, training)  # [S, P, Q2]
         candidates = tf.concat([ids, negative], axis=0)  # [S * P + U]
         rows = tf.gather(table, candidates) if table is not None else self.items(candidates, training=training)
         with _Float32():
@@ -163,8 +169,10 @@ class TwoTowers(tfrs.models.Model):
         table = self.items.table(training=training)
         return tf.gather(table, ids), table
 
-    def _query(self, vectors: tf.Tensor, history: History, until: tf.Tensor, training: bool) -> tf.Tensor:
-        return self._closed(self.encoder(vectors, history, until, training=training))
+    def _query(
+        self, vectors: tf.Tensor, history: History, until: tf.Tensor, waits: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        return self._closed(self.encoder(vectors, history, until, waits, training=training))
 
     @staticmethod
     def _closed(encoded: tf.Tensor) -> tf.Tensor:

@@ -42,14 +42,17 @@ def drops(path: Any, queries: Query, history: History, item_ids: Tensor, views: 
     return scores[:, -1:] - scores[:, :-1]
 
 
-def drops_by_copies(path: Any, queries: Query, history: History, item_ids: Tensor, last: int) -> tuple[Tensor, Tensor]:
+def drops_by_copies(
+    path: Any, queries: Query, history: History, request_time: Tensor, item_ids: Tensor, last: int
+) -> tuple[Tensor, Tensor]:
     """As `drops`, for every behaviour model and domain: copies that lack an event are read whole.
 
     Returns:
       [B, L, n], and the items left out [B, L], 0 where there is none.
     """
     copies, left_out = without_each(history, last)
-    _, of_copies = path.queries(copies, *(tf.repeat(values, last, axis=0) for values in queries["text"]))
+    asked = (request_time, *queries["text"])
+    _, of_copies = path.queries(copies, *(tf.repeat(values, last, axis=0) for values in asked))
     without = path.source.scores_of(of_copies, copies, tf.repeat(item_ids, last, axis=0))
     whole = path.source.scores_of(queries, history, item_ids)[:, None]
     return whole - tf.reshape(without, [-1, last, tf.shape(item_ids)[1]]), left_out

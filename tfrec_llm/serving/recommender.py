@@ -130,21 +130,21 @@ class Recommender(tf.Module):
         )
         return Answer(slate, context, probabilities, signals)
 
-    def read(self, history: History) -> tuple[Read, Views | None]:
+    def read(self, history: History, request_time: Tensor) -> tuple[Read, Views | None]:
         """Reads a history once for `answer` and for `because`; None where `because` must read copies of it."""
-        behaviour, passed = self.path.behaviour.read(history)
+        behaviour, passed = self.path.behaviour.read(history, request_time)
         if passed is None:
-            return (behaviour, self.path.towers.query(history)), None
-        left = leave_out(history, self.settings.retrieval.explain)
+            return (behaviour, self.path.towers.query(history, request_time)), None
+        left = leave_out(history, self.settings.retrieval.explain, request_time)
         towers = self.path.towers.query_without(history, left)
         return (behaviour, towers[:, -1]), Views(left, passed, towers)
 
-    def because(self, history: History, answer: Answer, views: Views | None = None) -> Tensor:
+    def because(self, history: History, request_time: Tensor, answer: Answer, views: Views | None = None) -> Tensor:
         """[B, n, 3] history items without which the slate's items would score least (exact leave-one-out)."""
         slate, queries = answer.slate.item_ids, answer.signals.queries
         if views is None:
             last = self.settings.retrieval.explain
-            lost, left_out = drops_by_copies(self.path, queries, history, slate, last)
+            lost, left_out = drops_by_copies(self.path, queries, history, request_time, slate, last)
         else:
             lost, left_out = drops(self.path, queries, history, slate, views), views.left.item
         return strongest(lost * tf.cast(slate > 0, tf.float32)[:, None, :], left_out)
@@ -177,12 +177,12 @@ class Recommender(tf.Module):
         history = self.indexed_history(request)
         exclude = self.items.indices(request.exclude)
         slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
-        read, views = self.read(history)
+        read, views = self.read(history, request.request_time)
         answer = self.answer(
             history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
             request.attributes, read,
         )  # fmt: skip
-        reasons = self.because(history, answer, views)
+        reasons = self.because(history, request.request_time, answer, views)
         return {
             **self._shown(answer, reasons, request.k),
             **self._said(answer.signals, has_text),

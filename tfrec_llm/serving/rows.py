@@ -29,8 +29,8 @@ def blend_batches(path: SignalPath, dataset: Dataset, asked: Asked, config: Conf
     run = tf.function(lambda *inputs: path.queries(*inputs)[1], reduce_retracing=True)
     for batch in in_batches(len(asked.queries), config.evaluate.batch_size, "queries of half B"):
         rows = asked.queries[batch]
-        history, _ = history_tensors(dataset, queries, rows, config.export.max_history)
-        found = run(history, tf.constant(asked.embedding[batch]), tf.constant(asked.has_text[batch]))
+        history, time = history_tensors(dataset, queries, rows, config.export.max_history)
+        found = run(history, time, tf.constant(asked.embedding[batch]), tf.constant(asked.has_text[batch]))
         exclude = seen_items(dataset, queries, rows)
         yield BlendBatch(found, history, exclude, answers(queries, rows), stop[rows])
 

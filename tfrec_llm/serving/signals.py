@@ -51,12 +51,13 @@ class SignalPath(tf.Module):
             self._prices = tf.Variable(text.attributes.price, trainable=False, name="prices")
 
     def queries(
-        self, history: History, embedding: Tensor, has_text: Tensor, read: Read | None = None
+        self, history: History, request_time: Tensor, embedding: Tensor, has_text: Tensor, read: Read | None = None
     ) -> tuple[BehaviourSignals, dict]:
         """The query of every source.
 
         Args:
           history: [B, T].
+          request_time: [B] int64 seconds, 0 unknown.
           embedding: [B, D] utterance embeddings, anything where there is no text.
           has_text: [B] bool.
           read: what was read of the history, where it was.
@@ -64,7 +65,9 @@ class SignalPath(tf.Module):
         Returns:
           The behaviour signals, and source -> (query [B, *], present [B] bool).
         """
-        signals, towers = read or (self.behaviour.signals(history), self.towers.query(history))
+        if read is None:
+            read = self.behaviour.signals(history, request_time), self.towers.query(history, request_time)
+        signals, towers = read
         known = tf.reduce_any(history.item > 0, axis=1)
         sources = {
             "behaviour": (signals.query, tf.ones_like(known)),
@@ -100,7 +103,7 @@ class SignalPath(tf.Module):
           attributes: [B, A] string of the users, "" where unknown; not looked at where the domain does not use them.
           read: what was read of the history, where it was.
         """
-        behaviour, queries = self.queries(history, embedding, has_text, read)
+        behaviour, queries = self.queries(history, request_time, embedding, has_text, read)
         text = self.text.signals_of(embedding, has_text)
         within = None if bounds is None or self._prices is None else inside(self._prices, bounds)
         candidates = self.source.candidates(
