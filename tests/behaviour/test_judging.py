@@ -17,7 +17,7 @@ DATA = dataset_of(np.array([[2, 3, 4, 5, 6], [6, 5, 4, 3, 2]]), num_items=5)  # 
 class Fixed:
     """Likes items with high numbers, whatever the history."""
 
-    def signals(self, history):
+    def signals(self, history, request_time):
         return BehaviourSignals(tf.ones((tf.shape(history.item)[0], 1)), None, None, None)
 
     def item_table(self):

@@ -53,7 +53,7 @@ def popularity(dataset):
     counts = np.bincount(dataset.interactions.item[dataset.split.train], minlength=ITEMS + 2)
     counts[:2] = -1
     top = np.argsort(-counts, kind="stable")[:ITEMS]
-    return on_test(lambda history, _: tf.tile(top[None], (tf.shape(history.item)[0], 1)), dataset)
+    return on_test(lambda history, *_: tf.tile(top[None], (tf.shape(history.item)[0], 1)), dataset)
 
 
 def test_learns_a_chain(tmp_path):

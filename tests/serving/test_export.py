@@ -176,6 +176,7 @@ def test_serving_default_is_tokenize_then_encode_then_decide(exported, serve, it
 
 def test_because_is_the_exact_leave_one_out(recommender, serve, items, dataset):
     row = {"items": items[:4], "events": ["rated_5"] * 4, "times": [10**9 + 1000 * i for i in range(4)]}
+    row["time"] = 10**9 + 5000
     answer = foreign.ask(serve, [row])
     index = {item: i for i, item in enumerate(dataset.catalogue.item_ids)}
 
@@ -184,7 +185,7 @@ def test_because_is_the_exact_leave_one_out(recommender, serve, items, dataset):
         events = tf.constant([[dataset.domain.events.index("rated_5") + 2] * len(rows_kept)])
         past = History(tf.constant([[index[i] for i in kept[0]]]), events, tf.constant([kept[1]], tf.int64))
         silent = tf.zeros([1, recommender.path.text.dim]), tf.constant([False])
-        _, queries = recommender.path.queries(past, *silent)
+        _, queries = recommender.path.queries(past, tf.constant([row["time"]], tf.int64), *silent)
         return float(recommender.path.source.scores_of(queries, past, tf.constant([[index[item]]]))[0, 0])
 
     for item, because in list(zip(answer["item_ids"][0], answer["because"][0], strict=True))[:3]:
