@@ -86,7 +86,12 @@ def test_a_cell_that_stops_at_behaviour_keeps_its_test_figures(tiny, capsys):
     scores = []  # each user asked alone
     for row in range(60):
         history = data.histories(dataset.interactions, queries, np.array([row]), own.export.max_history)
-        scores.append((model.signals(type(history)(*history), queries.time[row : row + 1]).query @ np.transpose(model.item_table()))[0])
+        scores.append(
+            (
+                model.signals(type(history)(*history), queries.time[row : row + 1]).query
+                @ np.transpose(model.item_table())
+            )[0]
+        )
     top = evaluation.top_items(lambda rows: np.stack([scores[r] for r in rows]), dataset, queries, 100)
     expected = evaluation.judge(top, queries)["ndcg@10"].mean()
     assert metrics["behaviour.ndcg@10"]["value"] == pytest.approx(expected, abs=1e-6)
