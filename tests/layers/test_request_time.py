@@ -26,7 +26,7 @@ def moment(history):
 
 
 def shaken(layer):
-    for number, table in enumerate((layer.factor, layer.shift)):
+    for number, table in enumerate((layer.factor, layer.shift, layer.together)):
         table.assign(tf.random.stateless_normal(table.shape, (5, number)))
     return layer
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfrec_llm.config import Train
 from tfrec_llm.layers.lazy_adam import make_adam
 from tfrec_llm.retrieval.pairs import Pairs, pair_passes
-from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings, sampling_probability
+from tfrec_llm.retrieval.sampling import sampling_probability
+from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import Compute, precision
 from tfrec_llm.types import History, ItemVectors
 
@@ -37,13 +38,6 @@ def towers(dataset, items=None, **changes):
 def one_batch(dataset, **changes):
     options = {"targets": 4, "context": 6, "batch_size": 40, "negatives": 12, "seed": 5}
     return next(iter(pair_passes(dataset, **options | changes)(0)))
-
-
-def test_sampling_probability_by_hand():
-    # 10 pairs by frequency 3/4 and 1/4, 4 negatives over 2 items: 9.5 and 4.5 expected
-    got = sampling_probability(np.array([0, 0, 3.0, 1.0]), 10, 4)
-    np.testing.assert_allclose(got[2:], [1.0, 4.5 / 9.5], rtol=1e-6)
-    assert np.all(sampling_probability(np.zeros(4), 10, 0) > 0)
 
 
 def test_loss_by_hand(world, as_history):

@@ -8,19 +8,24 @@ import tensorflow as tf
 
 from tfrec_llm.layers.steps import GAP_BUCKETS
 
+_DIM = 32  # width of a wait's embedding
+
 
 class RequestTime(tf.keras.layers.Layer):
-    """A factor and a shift for each bucket of the wait: "latent cross" (Beutel et al., 2018, "Latent cross: making use
-    of context in recurrent recommender systems").
+    """A factor and a shift for each bucket of the wait, and what state and wait say together.
 
-    It begins as the identity. Bucket 0, the unknown wait, is learnt like the others: training must show it some.
+    The first are the "latent cross" of Beutel et al. (2018), "Latent cross: making use of context in recurrent
+    recommender systems"; the last is a hidden layer over both, added to the state. It begins as the identity. Bucket 0,
+    the unknown wait, is learnt like the others: training must show it some.
     """
 
     def build(self, input_shape):
-        """Makes the factors' and the shifts' tables, [GAP_BUCKETS, H] each."""
-        shape = (GAP_BUCKETS, int(input_shape[-1]))
-        self.factor = self.add_weight("factor", shape, initializer="zeros")
-        self.shift = self.add_weight("shift", shape, initializer="zeros")
+        """Makes the tables of factors and shifts [GAP_BUCKETS, H] and of embeddings, and the hidden layer."""
+        units = int(input_shape[-1])
+        self.factor = self.add_weight("factor", (GAP_BUCKETS, units), initializer="zeros")
+        self.shift = self.add_weight("shift", (GAP_BUCKETS, units), initializer="zeros")
+        self.wait = self.add_weight("wait", (GAP_BUCKETS, _DIM), initializer="uniform")
+        self.together = self.add_weight("together", (units + _DIM, units), initializer="zeros")
         super().build(input_shape)
 
     def call(self, states, waits):
@@ -34,5 +39,10 @@ class RequestTime(tf.keras.layers.Layer):
           [..., H].
         """
         chosen = tf.one_hot(waits, GAP_BUCKETS, dtype=states.dtype)  # a product: its gradient is dense
-        factor, shift = (tf.tensordot(chosen, tf.cast(table, states.dtype), 1) for table in (self.factor, self.shift))
-        return states * (1 + factor) + shift
+
+        def of(table):
+            return tf.tensordot(chosen, tf.cast(table, states.dtype), 1)
+
+        both = tf.concat([states, of(self.wait)], axis=-1)
+        hidden = tf.nn.gelu(tf.tensordot(both, tf.cast(self.together, states.dtype), 1))
+        return states * (1 + of(self.factor)) + of(self.shift) + hidden

@@ -18,6 +18,7 @@ from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.layers.top_k import exact_top_k
 from tfrec_llm.retrieval.catalogue_facts import shown_items, training_counts
 from tfrec_llm.retrieval.pairs import pair_passes
+from tfrec_llm.retrieval.sampling import POOL
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import (
     Compute,
@@ -67,7 +68,8 @@ def train(
     """
     begin, settings, counts = time.monotonic(), config.retrieval, training_counts(dataset)
     own, _ = choose(MODELS, settings.model, "retrieval.model")
-    cut = {"targets": own.targets, "context": own.context, "negatives": own.negatives}
+    drawn = own.negatives + POOL * own.hard_negatives
+    cut = {"targets": own.targets, "context": own.context, "negatives": drawn}
     supply = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed)
 
     model = _built(config, dataset, items, counts, commonest(supply(0)))

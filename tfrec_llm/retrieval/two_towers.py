@@ -17,11 +17,12 @@ from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.lazy_adam import LazyAdam
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import step_count, step_index, waits_by_step, waits_of
-from tfrec_llm.layers.unseen import seen_items
 from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
 from tfrec_llm.retrieval.pairs import Pairs
+from tfrec_llm.retrieval.sampling import POOL, hardest, observe, sampling_probability
 from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors
 
+_FIRST = tf.VariableAggregation.ONLY_FIRST_REPLICA
 _LOOKED_UP = 4  # item vectors that a training step looks up for each of its pairs, about: few shapes are known before
 
 
@@ -37,6 +38,14 @@ class TwoTowersSettings:
     context: int = setting(100, "events of the history that the query tower reads", low=1)
     targets: int = setting(16, "pairs cut from one window of a user's events", low=1)
     negatives: int = setting(512, "items drawn uniformly as more candidates of a step", low=0)
+    hard_negatives: int = setting(
+        0, "of eight times as many drawn items those that some query of the step likes best", low=0
+    )
+    frequencies: str = setting(
+        "counted",
+        "how often an item is a candidate: from the counts of the training events, or estimated as they stream by",
+        choices=("counted", "streaming"),
+    )
     temperature: float = setting(1.0, "the scores are divided by it in training", low=1e-3, high=100)
     dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
     time_dropout: float = setting(0.1, "share of pairs whose time of asking is left out in training", low=0, high=0.9)
@@ -69,10 +78,11 @@ class TwoTowers(tfrs.models.Model):
             dropout=settings.dropout,
             name="query_tower",
         )
+        self._hard, self._streaming = settings.hard_negatives, settings.frequencies == "streaming"
         self._basket, self._time_dropout = domain.step == "basket", settings.time_dropout
         self._looked_up = _LOOKED_UP * batch_size
         sampled = sampling_probability(counts, batch_size, settings.negatives)
-        self._sampled = tf.Variable(sampled, trainable=False, name="sampled")
+        self._sampled = tf.Variable(sampled, trainable=False, name="sampled", aggregation=_FIRST)
         self.popularity = tf.Variable(smoothed_log(counts), name="popularity")
         self._task = _float32_task(settings.temperature)
         self._served = None
@@ -127,24 +137,22 @@ class TwoTowers(tfrs.models.Model):
           training: whether dropout is on.
         """
         history, target, negative = inputs
-        place = tf.maximum(target, 0)
-        ids = tf.gather(history.item, place, batch_dims=1)  # [S, P]
-        real = tf.reshape((target >= 0) & (ids >= FIRST_ITEM), [-1])  # [S * P]
-        ids, negative = tf.reshape(ids, [-1]), tf.reshape(negative, [-1])  # [S * P], [U]
+        ids, real = _answers(inputs)  # [S * P]
         vectors, table = self._vectors(history.item, training)
         step = step_index(history, self._basket)
-        until = tf.gather(step, place, batch_dims=1)  # [S, P]
+        until = tf.gather(step, tf.maximum(target, 0), batch_dims=1)  # [S, P]
         waits = tf.gather(waits_by_step(history, step, tf.shape(step)[1]), until, batch_dims=1)
         waits = tf.where(tf.random.uniform(tf.shape(waits)) < self._time_dropout * float(training), 0, waits)
         query = self._query(vectors, history, until, waits, training)  # [S, P, Q2]
+        query = tf.reshape(query, [-1, query.shape[-1]])
+        negative = self._negatives(tf.reshape(negative, [-1]), query, table)  # [U]
         candidates = tf.concat([ids, negative], axis=0)  # [S * P + U]
-        rows = tf.gather(table, candidates) if table is not None else self.items(candidates, training=training)
         with _Float32():
             losses = self._task(
-                tf.reshape(query, [-1, query.shape[-1]]),
-                self._candidate(rows, tf.gather(self.popularity, candidates)),
+                query,
+                self._rows(candidates, table, training),
                 sample_weight=tf.cast(real, tf.float32),
-                candidate_sampling_probability=tf.gather(self._sampled, candidates),
+                candidate_sampling_probability=self._sampled_of(candidates),
                 candidate_ids=candidates,
                 compute_metrics=False,
                 score_mask=_comparable(tf.shape(target), real, tf.shape(negative)[0]),
@@ -153,6 +161,11 @@ class TwoTowers(tfrs.models.Model):
 
     def train_step(self, inputs: Pairs) -> dict[str, tf.Tensor]:
         """TFRS' step; its gradients are dense, since Adam touches all rows anyway, unless the optimizer is lazy."""
+        if self._streaming:
+            ids, real = _answers(inputs)
+            drawn = tf.reshape(inputs.negative, [-1])
+            candidates, known = tf.concat([ids, drawn], 0), tf.concat([real, drawn >= FIRST_ITEM], 0)
+            observe(self._sampled, self.optimizer.iterations, candidates, known)
         with tf.GradientTape() as tape:
             loss = self.compute_loss(inputs, training=True)
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients="zero")
@@ -160,6 +173,25 @@ class TwoTowers(tfrs.models.Model):
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # XLA cannot merge sparse ones
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return {"loss": loss}
+
+    def _negatives(self, drawn: tf.Tensor, query: tf.Tensor, table: tf.Tensor | None) -> tf.Tensor:
+        """Drawn items [U + POOL * H] -> negatives [U + H], the hardest of the last ones last."""
+        if not self._hard:
+            return drawn
+        easy, pool = drawn[: -POOL * self._hard], drawn[-POOL * self._hard :]
+        return tf.concat([easy, hardest(query, pool, self._rows(pool, table, False), self._hard)], axis=0)
+
+    def _rows(self, ids: tf.Tensor, table: tf.Tensor | None, training: bool) -> tf.Tensor:
+        """[C, Q2] candidates of some items, from the table where there is one."""
+        rows = self.items(ids, training=training) if table is None else tf.gather(table, ids)
+        return self._candidate(rows, tf.gather(self.popularity, ids))
+
+    def _sampled_of(self, candidates: tf.Tensor) -> tf.Tensor:
+        """[C] how often each is sampled; hard ones, which come last, as often as the most frequent item."""
+        sampled = tf.gather(self._sampled, candidates)
+        if not self._hard:
+            return sampled
+        return tf.concat([sampled[: -self._hard], tf.fill([self._hard], tf.reduce_max(self._sampled))], axis=0)
 
     def _vectors(self, ids: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Item vectors of ids, by way of the whole table (returned too) where that is less work."""
@@ -184,6 +216,12 @@ class TwoTowers(tfrs.models.Model):
         return tf.concat([tf.cast(vectors, tf.float32), tf.cast(popularity, tf.float32)[:, tf.newaxis]], axis=-1)
 
 
+def _answers(inputs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
+    """[S * P] the item of each pair, and whether it is one."""
+    ids = tf.gather(inputs.history.item, tf.maximum(inputs.target, 0), batch_dims=1)  # [S, P]
+    return tf.reshape(ids, [-1]), tf.reshape((inputs.target >= 0) & (ids >= FIRST_ITEM), [-1])
+
+
 def _comparable(shape: tf.Tensor, real: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
     """Which candidates each query is compared with: its own, real ones of other windows, the drawn ones.
 
@@ -194,22 +232,6 @@ def _comparable(shape: tf.Tensor, real: tf.Tensor, negatives: tf.Tensor) -> tf.T
     apart = (window[:, tf.newaxis] != window[tf.newaxis, :]) & real[tf.newaxis, :]
     comparable = apart | tf.eye(tf.shape(window)[0], dtype=tf.bool)
     return tf.concat([comparable, tf.ones([tf.shape(window)[0], negatives], tf.bool)], axis=1)
-
-
-def sampling_probability(counts: np.ndarray, batch_size: int, negatives: int) -> np.ndarray:
-    """How often each item is a candidate, relative to the most frequent one (a softmax forgets the rest).
-
-    Args:
-      counts: [N+2] training events of each item.
-      batch_size: pairs of a step, drawn by frequency.
-      negatives: candidates of a step drawn uniformly.
-
-    Returns:
-      [N+2] float32 in (0, 1].
-    """
-    uniform = 1.0 / max(int(seen_items(counts).sum()), 1)
-    expected = batch_size * counts / max(counts.sum(), 1.0) + negatives * uniform  # [N+2]
-    return np.clip(expected / max(expected.max(), 1e-12), 1e-6, 1.0).astype(np.float32)
 
 
 class _Float32:
