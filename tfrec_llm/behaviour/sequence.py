@@ -32,7 +32,7 @@ class SequenceSettings:
     dim: int = setting(128, "width of an item vector", low=1)
     side_dim: int = setting(16, "width of the event-type and of the gap embedding", low=1)
     dropout: float = setting(0.3, "share of the state left out before the query in training", low=0, high=0.99)
-    item_dropout: float = setting(0.1, "share of an item vector left out at the input in training", low=0, high=0.99)
+    item_dropout: float = setting(0.4, "share of an item vector left out at the input in training", low=0, high=0.99)
     embedding_dropout: float = setting(
         0.0,
         "share of a sequence's items that are left out of its input in training, wherever they stand",
