@@ -39,19 +39,16 @@ def test_its_logits_are_the_mean_of_the_members(second):
 
 def test_histories_that_lack_an_event_are_not_read_again():
     both, asked = Ensemble([make("lstm"), other("lstm")]), history()
-    signals, passed = both.read(asked)
+    signals, views = both.signals_without(asked, leave_out(asked, LAST))
     copies, item = without_each(asked, LAST)
-    views = both.queries_without(leave_out(asked, LAST), passed, signals.query).numpy()
     copied = both.signals(copies).query.numpy().reshape(4, LAST, -1)
     there = np.asarray(item) > 0
-    np.testing.assert_allclose(views[:, :-1][there], copied[there], atol=1e-5)
+    np.testing.assert_allclose(views.numpy()[:, :-1][there], copied[there], atol=1e-5)
     np.testing.assert_allclose(views[:, -1], signals.query, atol=1e-6)
 
 
-def test_a_member_that_keeps_nothing_makes_all_be_read_again():
-    told, passed = Ensemble([make("lstm"), make("sasrec")]).read(history())
-    assert passed is None
-    assert told.query.shape == (4, 2 * (DIM + 1))
+def test_a_member_that_must_read_again_makes_all_be_read_again():
+    assert not Ensemble([make("lstm"), make("sasrec")]).one_pass
 
 
 def test_each_member_has_a_folder_and_a_seed_of_its_own():

@@ -13,7 +13,6 @@ import tensorflow as tf
 from tfrec_llm.behaviour.sequence import SequenceModel
 from tfrec_llm.config import Config
 from tfrec_llm.layers.left_out import LeftOut
-from tfrec_llm.layers.lstm_trace import Trace
 from tfrec_llm.types import BehaviourSignals, History
 
 FIRST = "behaviour"  # folder in the run of the model itself
@@ -50,20 +49,15 @@ class Ensemble(tf.Module):
         """As `SequenceModel.signals`, query [B, sum of the members' widths]."""
         return self._joined([model.signals(history, request_time) for model in self.models])
 
-    def read(
-        self, history: History, request_time: tf.Tensor | None = None
-    ) -> tuple[BehaviourSignals, tuple[Trace, ...] | None]:
-        """As `SequenceModel.read`; None where a member has nothing to go on from."""
-        told, passed = zip(*(model.read(history, request_time) for model in self.models), strict=True)
-        return self._joined(told), None if any(one is None for one in passed) else passed
+    @property
+    def one_pass(self) -> bool:
+        """Whether there is `signals_without`: only if every member has it."""
+        return all(model.one_pass for model in self.models)
 
-    def queries_without(self, left: LeftOut, passed: tuple[Trace, ...], query: tf.Tensor) -> tf.Tensor:
-        """As `SequenceModel.queries_without`."""
-        widths = [model.settings.dim + 1 for model in self.models]
-        own = tf.split(query * len(self.models), widths, axis=1)
-        asked = zip(self.models, passed, own, strict=True)
-        without = [model.queries_without(left, trace, part) for model, trace, part in asked]
-        return tf.concat(without, axis=2) / len(self.models)
+    def signals_without(self, history: History, left: LeftOut) -> tuple[BehaviourSignals, tf.Tensor]:
+        """As `SequenceModel.signals_without`."""
+        told, queries = zip(*(model.signals_without(history, left) for model in self.models), strict=True)
+        return self._joined(told), tf.concat(queries, axis=2) / len(self.models)
 
     def item_table(self) -> tf.Tensor:
         """[N+2, sum of the members' widths]: times the query = mean of the next-item logits."""

@@ -15,7 +15,7 @@ from tfrec_llm.layers import softmax, steps
 from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.lstm import LSTM
-from tfrec_llm.layers.lstm_trace import Trace, trace, without_each
+from tfrec_llm.layers.lstm_left_out import last_states
 from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.layers.request_time import RequestTime
 from tfrec_llm.layers.unseen import seen_items
@@ -121,38 +121,36 @@ class SequenceModel(tf.keras.Model):
           query [B, dim+1], state [B, H], event [B, V] logits, time_gap [B] log2 seconds; float32. A row's answer
           depends neither on its padding nor on the other rows.
         """
-        return self.read(history, request_time)[0]
-
-    def read(self, history: History, request_time: tf.Tensor | None = None) -> tuple[BehaviourSignals, Trace | None]:
-        """As `signals`, and what `queries_without` goes on from; None where body or domain have no such thing."""
         index = steps.step_index(history, self.basket)
-        inputs = self._inputs(history, index, None, QUIET)
-        traced = isinstance(self.body, LSTM) and self.body.built and not self.basket
-        passed = trace(self.body, inputs) if traced else None
-        states = passed.states if traced else self.body(inputs)
+        states = self.body(self._inputs(history, index, None, QUIET))
         state = tf.gather(states, steps.step_count(history, index), batch_dims=1)  # [B, H]
-        normed = self.norm(state)
-        query = self._query(self.request(normed, steps.waits_of(history, request_time)))
-        return BehaviourSignals(query, state, self.to_event(normed), self.to_gap(normed)[:, 0]), passed
+        return self._signals(state, steps.waits_of(history, request_time))
 
-    def queries_without(self, left: LeftOut, passed: Trace, query: tf.Tensor) -> tf.Tensor:
-        """The queries of histories that lack one of their newest events; the events before it are not read again.
+    @property
+    def one_pass(self) -> bool:
+        """Whether there is `signals_without`: only of bodies and domains where a history is one step after another."""
+        return isinstance(self.body, LSTM) and not self.basket
+
+    def signals_without(self, history: History, left: LeftOut) -> tuple[BehaviourSignals, tf.Tensor]:
+        """As `signals`, and the queries of histories that lack one of their newest events, in one pass.
 
         Args:
-          left: which.
-          passed: of `read`.
-          query: [B, dim+1] of the whole histories.
+          history: [B, T] each.
+          left: which events are missing.
 
         Returns:
-          [B, L + 1, dim+1]; in views of a history that is shorter, numbers that mean nothing.
+          The signals of the whole histories; and [B, L + 1, dim+1] queries, the last one of the whole history; in views
+          of a history that is shorter, numbers that mean nothing.
         """
-        gone, width = left.gone[:, :-1], self.settings.dim + 1
-        next_place = tf.clip_by_value(gone + 1, 0, tf.shape(passed.gates)[1] - 1)
-        after = self.inputs_layer.with_gap(tf.gather(passed.inputs, next_place, batch_dims=1), left.gap[:, :-1])
-        states = without_each(self.body, passed, gone[:, 0] + 1, after)  # [B, L, H]
-        normed = self.norm(tf.reshape(states, (-1, self.settings.units)))
+        inputs, gone = self._inputs(history, None, None, QUIET), left.gone[:, :-1]  # [B, T, I], [B, L]
+        next_place = tf.clip_by_value(gone + 1, 0, tf.shape(inputs)[1] - 1)
+        after = self.inputs_layer.with_gap(tf.gather(inputs, next_place, batch_dims=1), left.gap[:, :-1])
+        state, without = last_states(self.body, inputs, gone[:, 0] + 1, after)  # [B, H], [B, L, H]
+        signals = self._signals(state, left.request[:, -1])
+        normed = self.norm(tf.reshape(without, (-1, self.settings.units)))
         queries = self._query(self.request(normed, tf.reshape(left.request[:, :-1], (-1,))))
-        return tf.concat([tf.reshape(queries, (-1, gone.shape[1], width)), query[:, None]], axis=1)
+        queries = tf.reshape(queries, (-1, gone.shape[1], self.settings.dim + 1))
+        return signals, tf.concat([queries, signals.query[:, None]], axis=1)
 
     def item_table(self):
         """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""
@@ -194,6 +192,12 @@ class SequenceModel(tf.keras.Model):
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.clip_norm / replicas)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return losses
+
+    def _signals(self, state, waits):
+        """The signals of states [B, H], asked after waits [B]."""
+        normed = self.norm(state)
+        query = self._query(self.request(normed, waits))
+        return BehaviourSignals(query, state, self.to_event(normed), self.to_gap(normed)[:, 0])
 
     def _query(self, normed):
         """[B, dim+1] float32 queries of normed states."""

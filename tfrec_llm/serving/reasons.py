@@ -15,7 +15,7 @@ class Views(NamedTuple):
     """A history without each of its newest events, as behaviour model and towers see it."""
 
     left: LeftOut
-    passed: Any  # of `SequenceModel.read`
+    behaviour: Tensor  # [B, L + 1, Q] queries
     towers: Tensor  # [B, L + 1, Q2] queries
 
 
@@ -34,8 +34,7 @@ def drops(path: Any, queries: Query, history: History, item_ids: Tensor, views: 
     """
     left, count = views.left, views.towers.shape[1]
     repeated = {name: [tf.repeat(values, count, axis=0) for values in pair] for name, pair in queries.items()}
-    behaviour = path.behaviour.queries_without(left, views.passed, queries["behaviour"][0])
-    repeated["behaviour"][0] = tf.reshape(behaviour, [-1, behaviour.shape[2]])
+    repeated["behaviour"][0] = tf.reshape(views.behaviour, [-1, views.behaviour.shape[2]])
     known = tf.reshape(tf.reduce_any(left.kept, axis=2), [-1])
     repeated["towers"] = [tf.reshape(views.towers, [-1, views.towers.shape[2]]), known]
     scores = path.source.scores_without(repeated, history, left, item_ids)

@@ -132,12 +132,13 @@ class Recommender(tf.Module):
 
     def read(self, history: History, request_time: Tensor) -> tuple[Read, Views | None]:
         """Reads a history once for `answer` and for `because`; None where `because` must read copies of it."""
-        behaviour, passed = self.path.behaviour.read(history, request_time)
-        if passed is None:
-            return (behaviour, self.path.towers.query(history, request_time)), None
+        behaviour, towers = self.path.behaviour, self.path.towers
+        if not behaviour.one_pass:
+            return (behaviour.signals(history, request_time), towers.query(history, request_time)), None
         left = leave_out(history, self.settings.retrieval.explain, request_time)
-        towers = self.path.towers.query_without(history, left)
-        return (behaviour, towers[:, -1]), Views(left, passed, towers)
+        signals, without = behaviour.signals_without(history, left)
+        of_towers = towers.query_without(history, left)
+        return (signals, of_towers[:, -1]), Views(left, without, of_towers)
 
     def because(self, history: History, request_time: Tensor, answer: Answer, views: Views | None = None) -> Tensor:
         """[B, n, 3] history items without which the slate's items would score least (exact leave-one-out)."""
