@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy
 
 from tests.feedback.test_event_log import KEY, decision, event
 from tfrec_llm.feedback import EventLog, Forgotten, Kept, LogUnavailableError, sqlite_url
@@ -28,6 +29,20 @@ def test_a_database_that_is_not_the_one_that_was_opened_refuses(tmp_path, harm):
     away.write_bytes(content)
     os.replace(away, path)
     assert log.add_events([event()]) == Kept(1, 0)
+
+
+def test_commits_of_events_wait_for_the_disk_and_those_of_decisions_do_not(tmp_path):
+    log, seen = EventLog(sqlite_url(tmp_path / "log.db")), []
+
+    @sqlalchemy.event.listens_for(log._engine, "commit")
+    def note(connection):
+        seen.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+
+    log.add_decisions([decision()])
+    log.add_events([event()])
+    log.add_decisions([decision("another")])
+    log.forget_before(1)
+    assert seen == [1, 2, 1, 2]  # NORMAL, FULL
 
 
 def test_looking_at_the_file_drops_no_lock(tmp_path):

@@ -1,7 +1,8 @@
 """The event log: decisions and events, kept the moment they happen. The server writes it, `join` reads it.
 
-What `add_*` has returned from is on disk: a killed process loses nothing that was acknowledged. Rows that are sent
-again change nothing. SQLite (write-ahead log) by default, PostgreSQL by URL.
+What `add_*` has returned from outlives the process: a killed one loses nothing that was acknowledged. Events are on
+disk then, and so are the decisions before them; decisions after the last event SQLite may lose with the machine's
+power. Rows that are sent again change nothing. SQLite (write-ahead log) by default, PostgreSQL by URL.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from tfrec_llm.feedback.log_rows import (
     stored_event,
 )
 from tfrec_llm.feedback.records import Decisions, Events
-from tfrec_llm.feedback.sqlite_file import READING, begin, empty, identity, prepare
+from tfrec_llm.feedback.sqlite_file import PASSING, READING, begin, empty, identity, prepare
 from tfrec_llm.feedback.tables import decisions, events, metadata
 
 BUSY_SECONDS = 5.0  # that a writer waits for another one
@@ -199,7 +200,7 @@ class EventLog:
         if not rows:
             return Kept(0, 0)
         insert = _INSERTS[self._kind](table).on_conflict_do_nothing(index_elements=[key]).returning(table.c.sequence)
-        with self._writing() as connection:
+        with self._writing(**(PASSING if table is decisions else {})) as connection:
             if len(rows) == 1:  # compiled once, where several rows in one statement are compiled each time
                 new = len(connection.execute(insert, rows[0]).all())
             else:
@@ -227,10 +228,10 @@ class EventLog:
         return sorted(rows, key=lambda row: row["sequence"])
 
     @contextmanager
-    def _writing(self) -> Iterator[sql.Connection]:
+    def _writing(self, **options: bool) -> Iterator[sql.Connection]:
         """A transaction; one writer at a time, so that sequence numbers are seen in their order."""
         self._check_file()
-        with _said(self._name), self._engine.begin() as connection:
+        with _said(self._name), self._engine.connect().execution_options(**options) as connection, connection.begin():
             if self._kind == "postgresql":
                 connection.execute(sql.text(f"SET LOCAL lock_timeout = {max(1, int(1000 * self._wait))}"))
                 connection.execute(sql.text("SELECT pg_advisory_xact_lock(:name)"), {"name": _WRITERS})

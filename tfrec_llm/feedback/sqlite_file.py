@@ -9,19 +9,27 @@ import sqlalchemy as sql
 
 TRIES, PAUSE = 3, 0.1  # of emptying the write-ahead log; seconds
 READING = {"tfrec_llm_reads": True}  # execution options of a connection that does not write
+PASSING = {"tfrec_llm_passes": True}  # of one whose commit goes to the system and does not wait for the disk
 
 
 def prepare(connection: Any, _: Any) -> None:
-    """One writer beside any number of readers; deleted rows are overwritten; a commit waits for the disk."""
+    """One writer beside any number of readers; deleted rows are overwritten."""
     connection.isolation_level = None  # SQLAlchemy's BEGIN alone opens a transaction
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+    for pragma in ("journal_mode=WAL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def begin(connection: sql.Connection) -> None:
-    """A writer takes its place at once, so that it is never refused half-way; a reader takes none."""
-    reads = connection.get_execution_options().items() >= READING.items()
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    """A writer takes its place at once, so that it is never refused half-way; a reader takes none.
+
+    What a `PASSING` commit wrote outlives the process, and is on the disk with the next commit that waits for it.
+    """
+    options = connection.get_execution_options().items()
+    if options >= READING.items():
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options >= PASSING.items() else 'FULL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def identity(path: Path) -> tuple[int, int] | None:
