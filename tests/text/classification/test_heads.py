@@ -26,6 +26,28 @@ def test_learns_what_is_separable(hidden):
     assert (head.probabilities(tf.constant(x)).numpy().argmax(1) == y).mean() > 0.98
 
 
+def test_a_dead_column_that_wakes_up_is_no_louder_than_the_others():
+    """Fine-tuning moves columns that stood still when the head was made, as MiniLM's three do."""
+    x, y = separable()
+    asleep, awake = x.copy(), x.copy()
+    asleep[:, 7] = 1e-33 * np.random.default_rng(0).normal(size=len(x))
+    awake[:, 7] = np.random.default_rng(1).normal(0, 0.3, len(x))  # says nothing of the label
+    head = Head(8, 3, 16, seed=1)
+    head.standardise(asleep)
+    assert head.scale.numpy()[7] == pytest.approx(10 / np.median(x[:, :7].std(0)), rel=1e-4)  # a tenth of the median
+    model = HeadModel(head, 0.01)
+    model.fit(asleep, y, epochs=5, verbose=0)
+    model.fit(awake, y, epochs=5, verbose=0)
+    awake[:, 7] *= -1
+    assert (head.probabilities(tf.constant(awake)).numpy().argmax(1) == y).mean() > 0.95
+
+
+def test_columns_that_all_stand_still_are_left_as_they_are():
+    head = Head(3, 2)
+    head.standardise(np.full((5, 3), 0.5, np.float32))
+    np.testing.assert_array_equal(head.scale, np.ones(3))
+
+
 def test_learns_nothing_from_noise():
     draw = np.random.default_rng(0)
     x, y = draw.normal(size=(400, 4)).astype(np.float32), draw.integers(0, 2, 400).astype(np.int32)

@@ -9,6 +9,8 @@ from tfrec_llm.text.classification.adversarial import worst_perturbation
 from tfrec_llm.text.classification.answers import Answers
 from tfrec_llm.text.classification.losses import divergence, label_loss
 
+STILL = 1e-6  # deviation of a column that says nothing
+LEAST_DEVIATION = 0.1  # of a column, as a share of the median one
 HEAD_SITE = 1 << 20  # beyond the sites of any encoder
 SECOND_PASS = 7919  # added to the seed where a step runs twice with different dropout
 
@@ -47,9 +49,16 @@ class Head(Answers):
         self.bias = tf.Variable(tf.zeros(num_labels), name="bias")
 
     def standardise(self, embeddings: np.ndarray) -> None:
-        """Takes mean and deviation of each column from training embeddings [R, D]."""
+        """Takes mean and deviation of each column from training embeddings [R, D].
+
+        A column that is still (MiniLM has three) may move once the encoder is trained: divided by its own deviation it
+        would then be louder than all others together, so none is taken for much stiller than the median moving one.
+        """
+        deviation = embeddings.std(0)
+        moving = deviation[deviation > STILL]
+        least = LEAST_DEVIATION * float(np.median(moving)) if len(moving) else 1.0
         self.mean.assign(embeddings.mean(0))
-        self.scale.assign(1 / np.maximum(embeddings.std(0), 1e-6))
+        self.scale.assign(1 / np.maximum(deviation, least))
 
     def __call__(self, embedding: tf.Tensor, noise: Noise = QUIET) -> tf.Tensor:
         """[B, D] -> logits [B, labels]; dropout draws from `noise`."""
