@@ -72,6 +72,14 @@ def test_the_best_pass_stays(stage):
     assert float(model.w) == 4.0  # two steps a pass, pass 2 was best
 
 
+def test_of_equal_passes_the_last_stays_where_that_is_wanted(stage):
+    figures, model = iter([0.5, 0.7, 0.6, 0.7, 0.6, 0.6, 0.9]), counter()
+    validate = lambda: {"f1": next(figures)}  # noqa: E731
+    history = fit(model, batches([1]), stage=stage, epochs=9, patience=2, validate=validate, monitor="f1", later=True)
+    assert len(history) == 6  # two passes after the fourth, not after the second
+    assert float(model.w) == 4
+
+
 def test_patience_counts_passes_without_a_better_one(stage):
     figures = iter([0.1, 0.3, 0.2, 0.3, 0.9])
     history = fit(

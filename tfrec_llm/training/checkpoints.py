@@ -37,15 +37,16 @@ class State:
     seconds: float = 0.0  # spent so far, killed passes not counted
     history: list[dict[str, float]] = field(default_factory=list)  # one entry per pass
 
-    def after(self, figure: float, entry: dict[str, float], seconds: float) -> "State":
+    def after(self, figure: float, entry: dict[str, float], seconds: float, later: bool = False) -> "State":
         """The state after one more pass.
 
         Args:
           figure: what the pass is judged by, higher is better.
           entry: its line in the history.
           seconds: it took, validation included.
+          later: a pass that is as good as the best one takes its place.
         """
-        better = self.best is None or figure > self.best
+        better = self.best is None or figure > self.best or (later and figure == self.best)
         return State(
             done=self.done + 1,
             best=figure if better else self.best,

@@ -12,7 +12,6 @@ from tfrec_llm import training
 from tfrec_llm.config import Config, Text
 from tfrec_llm.data.augmentation import AUGMENTATIONS, augment
 from tfrec_llm.data.texts import language_of
-from tfrec_llm.text.classification.answers import best_temperature
 from tfrec_llm.text.classification.batches import LabelledTexts, batches
 from tfrec_llm.text.classification.classifier import MultiTaskModel, optimizer
 from tfrec_llm.text.classification.heads import Head
@@ -20,6 +19,7 @@ from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.text.encoders.bulk import token_rows
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
+from tfrec_llm.text.judging.judge import measures
 from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def train_jointly(
     stage: Stage,
     soft: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Trains the method's weights and the heads, in place; the best pass by validation likelihood stays.
+    """Trains the method's weights and the heads, in place; the best pass by F1 on validation rows stays.
 
     Args:
       finetuning: hung on the encoder.
@@ -66,7 +66,8 @@ def train_jointly(
         stage=stage,
         epochs=passes,
         validate=_validation(model, finetuning.encoder, tasks, config),
-        monitor="log_likelihood",
+        monitor="f1",
+        later=True,
         patience=text.regularise.patience,
         weight_average=text.regularise.weight_average,
         seed=config.seed,
@@ -127,12 +128,11 @@ def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> C
 def _validation(
     model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
 ) -> Callable[[], dict[str, float]]:
-    """Judges the model by the mean log likelihood of the labels of validation texts, task by task.
+    """Judges the model by the F1 of validation texts, task by task: the measure that is published.
 
     A task counts by its training rows: one that was cut down to ten rows may still have hundreds to validate, and would
-    choose the pass for all. Each is judged at its best temperature, since that is how it is served: training makes a
-    model surer of itself pass by pass, and would be stopped for that alone. A few rows that are wrong and sure of it
-    would outweigh all others, so tasks with few validation rows have no say.
+    choose the pass for all. Tasks with few validation rows have no say. The likelihood, even at the best temperature,
+    prefers early passes, in which no row is wrong and sure of it, to later ones that answer more rows rightly.
     """
     enough = [task for task in tasks if (task.split == "validation").sum() >= LEAST_JUDGED]
     shares = {task.name: int((task.split == "train").sum()) for task in enough or tasks}
@@ -141,7 +141,7 @@ def _validation(
     keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
     ids = token_rows(encoder, [rows.texts[i] for i in keep], "query", config.text.max_tokens)
     order = np.argsort([len(row) for row in ids], kind="stable")
-    targets = {name: values[keep[order]] for name, values in rows.targets.items()}
+    targets, by_name = {name: values[keep[order]] for name, values in rows.targets.items()}, {t.name: t for t in tasks}
 
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32, 1)])
     def answer(tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:
@@ -153,18 +153,29 @@ def _validation(
         groups = [[ids[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
         parts = [answer(tf.ragged.constant(group, dtype=tf.int32)) for group in groups]
         logits = {name: np.concatenate([part[name].numpy() for part in parts]) for name in targets}
-        multi = {name: head.multi_label for name, head in model.parts.heads.items()}
-        found = {name: _log_likelihood(logits[name], targets[name], multi[name]) for name in targets}
+        found = {name: rounded_f1(by_name[name], targets[name], logits[name]) for name in targets}
         found = {name: value for name, value in found.items() if value is not None}
-        return {"log_likelihood": float(np.average(list(found.values()), weights=[shares[name] for name in found]))}
+        return {"f1": float(np.average(list(found.values()), weights=[shares[name] for name in found]))}
 
     return judge
 
 
-def _log_likelihood(logits: np.ndarray, targets: np.ndarray, multi_label: bool) -> float | None:
-    """The mean over the rows that have a label; None without any."""
-    known = targets.max(-1) >= 0 if multi_label else targets >= 0
+def rounded_f1(task: Task, targets: np.ndarray, logits: np.ndarray) -> float | None:
+    """Macro-F1, of multi-label rows micro-F1, rounded to what one row is worth, so that less counts as equal.
+
+    Args:
+      task: what is judged.
+      targets: [R] or [R, labels], -1 in rows without a label.
+      logits: [R, labels].
+
+    Returns:
+      The F1 over the rows that have a label; None without any.
+    """
+    known = targets.max(-1) >= 0 if task.multi_label else targets >= 0
     if not known.any():
         return None
-    wanted = targets[known] > 0 if multi_label else targets[known]
-    return -best_temperature(logits[known], wanted, multi_label)[1]
+    if task.multi_label:
+        value = measures(task)["micro_f1"](targets[known] > 0, logits[known] > 0)
+    else:
+        value = measures(task)["macro_f1"](targets[known], logits[known].argmax(-1))
+    return round(value * int(known.sum())) / int(known.sum())
