@@ -10,7 +10,7 @@ from tfrec_llm import config, data, text, training
 from tfrec_llm.data.augmentation import edits, robustness, word_lists
 from tfrec_llm.text.classification.fit import fit_head
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.little.steps import chosen_tasks, learn_from_unlabelled, unlabelled_texts
+from tfrec_llm.text.little.steps import chosen_tasks, contrasted_tasks, learn_from_unlabelled, unlabelled_texts
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,18 @@ def test_self_training_teaches_the_files_head_and_the_served_one_and_no_other(tm
     assert {name for name in found if found[name] is not heads[name]} == {"intent_files", "intent"}
     assert np.abs(found["intent"].kernel.numpy() - heads["intent"].kernel.numpy()).max() > 1e-3
     assert [one.name for one in chosen_tasks(tasks)] == ["intent_files"]
+
+
+def test_contrast_draws_no_labels_together_that_only_the_served_head_takes_for_one():
+    """Two intents of SNIPS are one of the domain's: the served head's rows would draw together what is to be apart."""
+
+    def task(*corpora):
+        texts, split = np.array(["x", "y"]), np.full(2, "train")
+        return Task("one", "intent", ("a", "b"), texts, np.arange(2), split, np.array(corpora))
+
+    own, served, templates = task("snips", "snips"), task("domain", "snips_served"), task("domain", "domain")
+    assert contrasted_tasks([own, served, templates]) == [own]
+    assert contrasted_tasks([templates]) == [templates]
 
 
 def test_a_switch_without_texts_is_refused():

@@ -10,7 +10,7 @@ from tfrec_llm import data
 from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.text.classification.fit import stage_part
 from tfrec_llm.text.classification.heads import Head
-from tfrec_llm.text.classification.tasks import DOMAIN, FILES, OWN, Task
+from tfrec_llm.text.classification.tasks import DOMAIN, FILES, OWN, SERVED, Task
 from tfrec_llm.text.classification.weak import WEAK
 from tfrec_llm.text.finetuning import Finetuning
 from tfrec_llm.text.little.contrast import adapt, few_shot
@@ -64,13 +64,23 @@ def prepare_encoder(
         own = texts or [str(text) for task in tasks for text in task.texts[task.split == "train"]]
         adapt(encoder, finetuning, own, config, stage)
     if little.few_shot != "none":
-        few_shot(encoder, finetuning, chosen_tasks(tasks), config, stage)
+        few_shot(encoder, finetuning, contrasted_tasks(tasks), config, stage)
 
 
 def chosen_tasks(tasks: Sequence[Task]) -> list[Task]:
     """The tasks that learn from the user's own file; where none does, from any text that is no template; else all."""
     own = [task for task in tasks if FILES in task.corpus]
     return own or [task for task in tasks if set(task.corpus) - {DOMAIN, WEAK}] or list(tasks)
+
+
+def contrasted_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """Those tasks, without the served ones that learn from copies of a corpus' rows.
+
+    Several labels of the corpus may mean one served label: drawn together as that, they could not be told apart as what
+    they are. The copies may be other rows too, where few are kept.
+    """
+    chosen = chosen_tasks(tasks)
+    return [task for task in chosen if not any(str(corpus).endswith(SERVED) for corpus in set(task.corpus))] or chosen
 
 
 def taught_tasks(tasks: Sequence[Task]) -> list[Task]:
