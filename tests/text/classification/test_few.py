@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec_llm.config import Augment, Component, Regularise, Text
+from tfrec_llm.config import Augment, Component, Little, Regularise, Text
 from tfrec_llm.text.classification.few import FEW, few, fit_few
 from tfrec_llm.text.classification.tasks import Task
 
@@ -42,6 +42,14 @@ def test_what_it_says_of_itself_is_about_true():
     head, test = fit_few(task, vectors, Text(), seed=1), task.split == "test"
     sure = head.probabilities(tf.constant(vectors[test])).numpy().max(1).mean()
     assert abs(sure - accuracy(head, task, vectors)) < 0.12
+
+
+def test_after_contrast_the_folds_do_not_say_how_sure_it_may_be():
+    """The encoder has drawn the labels apart on these very rows; on others it will not be as right."""
+    task, vectors = world(5, 10, spread=0.01)
+    plain, contrasted = (fit_few(task, vectors, Text(little=Little(few_shot=n)), seed=1) for n in ("none", "supcon"))
+    assert plain.temperature.numpy() < 0.5 < contrasted.temperature.numpy() == 1
+    np.testing.assert_array_equal(plain.kernel, contrasted.kernel)
 
 
 def test_a_label_without_rows_is_next_to_impossible_and_one_row_is_enough_to_be_heard():

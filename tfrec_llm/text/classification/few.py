@@ -62,6 +62,8 @@ def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> He
     head.kernel.assign(kernel)
     head.bias.assign(bias)
     head.settle(tried[best], targets, settings.none_share if task.label == "intent" else 0.0)
+    if settings.little.few_shot != "none":  # the encoder has learnt these labels: folds answer as they would no new row
+        head.temperature.assign(1.0)
     log.info("text %s: %d rows of %d labels, linear, C = %g.", task.name, len(targets), size, best)
     return head
 
