@@ -17,7 +17,7 @@ class Regularise:
     pgd_steps: int = setting(3, "pgd: steps towards the worst perturbation", low=1)
     r_drop: float = setting(0.0, "weight of the divergence of two passes with different dropout; 0 = off", low=0)
     weight_average: float = setting(0.0, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)
-    patience: int = setting(5, "passes without likelier validation rows before it stops", low=1)
+    patience: int = setting(5, "passes without better validation rows before it stops", low=1)
     ensemble: int = setting(1, "models trained with different seeds, averaged at output", low=1, high=20)
     distil: bool = setting(False, "train one model on the ensemble's answers and serve that one")
 
