@@ -72,11 +72,11 @@ def test_the_best_pass_stays(stage):
     assert float(model.w) == 4.0  # two steps a pass, pass 2 was best
 
 
-def test_of_equal_passes_the_last_stays_where_that_is_wanted(stage):
-    figures, model = iter([0.5, 0.7, 0.6, 0.7, 0.6, 0.6, 0.9]), counter()
+def test_of_passes_about_as_good_as_the_best_the_last_stays_where_that_is_wanted(stage):
+    figures, model = iter([0.50, 0.70, 0.60, 0.69, 0.66, 0.67, 0.90]), counter()
     validate = lambda: {"f1": next(figures)}  # noqa: E731
-    history = fit(model, batches([1]), stage=stage, epochs=9, patience=2, validate=validate, monitor="f1", later=True)
-    assert len(history) == 6  # two passes after the fourth, not after the second
+    history = fit(model, batches([1]), stage=stage, epochs=9, patience=2, validate=validate, monitor="f1", slack=0.02)
+    assert len(history) == 6  # two passes after the fourth; the sixth is near the fourth, but not near the best
     assert float(model.w) == 4
 
 

@@ -37,19 +37,20 @@ class State:
     seconds: float = 0.0  # spent so far, killed passes not counted
     history: list[dict[str, float]] = field(default_factory=list)  # one entry per pass
 
-    def after(self, figure: float, entry: dict[str, float], seconds: float, later: bool = False) -> "State":
+    def after(self, figure: float, entry: dict[str, float], seconds: float, slack: float | None = None) -> "State":
         """The state after one more pass.
 
         Args:
           figure: what the pass is judged by, higher is better.
           entry: its line in the history.
           seconds: it took, validation included.
-          later: a pass that is as good as the best one takes its place.
+          slack: a pass that is so much worse than the best figure, or less, is taken for the best; None = none is.
         """
-        better = self.best is None or figure > self.best or (later and figure == self.best)
+        best = figure if self.best is None else max(figure, self.best)
+        better = self.best is None or figure > self.best or (slack is not None and figure >= best - slack)
         return State(
             done=self.done + 1,
-            best=figure if better else self.best,
+            best=best,
             best_pass=self.done + 1 if better else self.best_pass,
             seconds=self.seconds + seconds,
             history=[*self.history, entry],

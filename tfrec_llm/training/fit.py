@@ -34,7 +34,7 @@ def fit(
     epochs: int,
     validate: Callable[[], Mapping[str, float]] | None = None,
     monitor: str = "ndcg@10",
-    later: bool = False,
+    slack: float | None = None,
     patience: int = 3,
     max_minutes: float = 0.0,
     weight_average: float = 0.0,
@@ -54,7 +54,7 @@ def fit(
       epochs: passes at most.
       validate: figures of the model as it stands, called after every pass with the averaged weights in it.
       monitor: the figure that decides, higher is better; without `validate` the training loss decides.
-      later: of passes with equal figures the last is the best, and patience begins anew.
+      slack: of passes whose figures are so much below the best one, or less, the last is taken; None = the best one is.
       patience: passes without a better figure before it stops.
       max_minutes: stop after the pass that goes beyond it; 0 = no limit.
       weight_average: decay of the moving average of the weights per step; 0 = off.
@@ -71,7 +71,7 @@ def fit(
     state = _resume(model, passes, average, stage, seed)
     if not state.finished(limits):
         judge = functools.partial(_judge, validate, monitor, stage.name)
-        state = _train(model, passes, average, judge, state, limits, stage, later)
+        state = _train(model, passes, average, judge, state, limits, stage, slack)
     load_weights(model, checkpoints.best_path(stage.work, state.best_pass))
     return state.history
 
@@ -95,7 +95,7 @@ def _train(
     state: State,
     limits: Limits,
     stage: Stage,
-    later: bool,
+    slack: float | None,
 ) -> State:
     """Pass after pass: train, judge the averaged weights, keep them if they are the best, checkpoint, report."""
     steps, examples = _size(passes(state.done))
@@ -115,7 +115,7 @@ def _train(
             }
             with average.applied():
                 figure, figures = judge(loss)
-                state = state.after(figure, {**entry, **figures}, time.monotonic() - begin, later)
+                state = state.after(figure, {**entry, **figures}, time.monotonic() - begin, slack)
                 if state.best_pass == state.done:
                     save_weights(model, checkpoints.best_path(stage.work, state.done))
             checkpoints.save(stage.work, state, _checkpoint(model, average))

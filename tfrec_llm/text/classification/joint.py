@@ -23,6 +23,7 @@ from tfrec_llm.text.judging.judge import measures
 from tfrec_llm.training import Compute, Stage
 
 log = logging.getLogger(__name__)
+EQUAL_ROWS = 2  # passes that differ by the worth of so few validation rows count as equal (sign test: p = .25)
 JUDGED = 2000  # validation texts that stop the training
 MOST_REPEATS = 10  # of a row in one pass
 LEAST_JUDGED = 30  # validation rows that a task needs to have a say in it, unless none has so many
@@ -36,7 +37,7 @@ def train_jointly(
     stage: Stage,
     soft: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Trains the method's weights and the heads, in place; the best pass by F1 on validation rows stays.
+    """Trains the method's weights and the heads, in place; of the passes best by validation F1 the last stays.
 
     Args:
       finetuning: hung on the encoder.
@@ -60,14 +61,15 @@ def train_jointly(
     compute = _choose_compute(build, finetuning, heads, next(iter(supply(0))), config)
     with training.precision(compute), training.make_strategy(config.train).scope():
         model = build(compute)
+    judge, judged = _validation(model, finetuning.encoder, tasks, config)
     training.fit(
         model,
         supply,
         stage=stage,
         epochs=passes,
-        validate=_validation(model, finetuning.encoder, tasks, config),
+        validate=judge,
         monitor="f1",
-        later=True,
+        slack=EQUAL_ROWS / judged,
         patience=text.regularise.patience,
         weight_average=text.regularise.weight_average,
         seed=config.seed,
@@ -127,12 +129,15 @@ def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> C
 
 def _validation(
     model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
-) -> Callable[[], dict[str, float]]:
+) -> tuple[Callable[[], dict[str, float]], int]:
     """Judges the model by the F1 of validation texts, task by task: the measure that is published.
 
     A task counts by its training rows: one that was cut down to ten rows may still have hundreds to validate, and would
     choose the pass for all. Tasks with few validation rows have no say. The likelihood, even at the best temperature,
     prefers early passes, in which no row is wrong and sure of it, to later ones that answer more rows rightly.
+
+    Returns:
+      The judge, and how many texts it asks.
     """
     enough = [task for task in tasks if (task.split == "validation").sum() >= LEAST_JUDGED]
     shares = {task.name: int((task.split == "train").sum()) for task in enough or tasks}
@@ -153,15 +158,15 @@ def _validation(
         groups = [[ids[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
         parts = [answer(tf.ragged.constant(group, dtype=tf.int32)) for group in groups]
         logits = {name: np.concatenate([part[name].numpy() for part in parts]) for name in targets}
-        found = {name: rounded_f1(by_name[name], targets[name], logits[name]) for name in targets}
+        found = {name: published_f1(by_name[name], targets[name], logits[name]) for name in targets}
         found = {name: value for name, value in found.items() if value is not None}
         return {"f1": float(np.average(list(found.values()), weights=[shares[name] for name in found]))}
 
-    return judge
+    return judge, len(ids)
 
 
-def rounded_f1(task: Task, targets: np.ndarray, logits: np.ndarray) -> float | None:
-    """Macro-F1, of multi-label rows micro-F1, rounded to what one row is worth, so that less counts as equal.
+def published_f1(task: Task, targets: np.ndarray, logits: np.ndarray) -> float | None:
+    """Macro-F1, of multi-label rows micro-F1.
 
     Args:
       task: what is judged.
@@ -175,7 +180,5 @@ def rounded_f1(task: Task, targets: np.ndarray, logits: np.ndarray) -> float | N
     if not known.any():
         return None
     if task.multi_label:
-        value = measures(task)["micro_f1"](targets[known] > 0, logits[known] > 0)
-    else:
-        value = measures(task)["macro_f1"](targets[known], logits[known].argmax(-1))
-    return round(value * int(known.sum())) / int(known.sum())
+        return measures(task)["micro_f1"](targets[known] > 0, logits[known] > 0)
+    return measures(task)["macro_f1"](targets[known], logits[known].argmax(-1))
