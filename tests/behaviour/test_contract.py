@@ -19,6 +19,7 @@ DROPOUTS = (
     "dropout",
     "item_dropout",
     "side_dropout",
+    "time_dropout",
     "id_dropout",
     "embedding_dropout",
     "state_dropout",

@@ -40,7 +40,10 @@ class SequenceSettings:
         high=0.99,
     )
     side_dropout: float = setting(
-        0.1, "share of events whose type, gap or time of asking is left out in training", low=0, high=0.99
+        0.1, "share of events whose type, and of events whose gap, is left out in training", low=0, high=0.99
+    )
+    time_dropout: float = setting(
+        0.25, "share of states whose time of asking is left out in training", low=0, high=0.99
     )
     id_dropout: float = setting(0.0, "share of items whose id part is left out of a training step", low=0, high=0.99)
     event_weight: float = setting(0.05, "weight of the next event type in the loss", low=0)
@@ -220,7 +223,7 @@ class SequenceModel(tf.keras.Model):
     def _waits(self, history, index, num_states, noise):
         """[B * num_states] int32 wait before the step that each state is asked for, 0 where it is left out."""
         waits = tf.reshape(steps.waits_by_step(history, index, num_states), (-1,))
-        return tf.where(noise.keep(tf.shape(waits), self.settings.side_dropout, 303), waits, 0)
+        return tf.where(noise.keep(tf.shape(waits), self.settings.time_dropout, 303), waits, 0)
 
     def _item_loss(self, flat, item_table, targets, noise):
         queries = self.to_query(flat)

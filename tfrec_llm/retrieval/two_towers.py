@@ -48,7 +48,7 @@ class TwoTowersSettings:
     )
     temperature: float = setting(1.0, "the scores are divided by it in training", low=1e-3, high=100)
     dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
-    time_dropout: float = setting(0.1, "share of pairs whose time of asking is left out in training", low=0, high=0.9)
+    time_dropout: float = setting(0.25, "share of pairs whose time of asking is left out in training", low=0, high=0.9)
     id_dropout: float = setting(0.1, "share of items seen by their text alone in training", low=0, high=0.9)
 
 
