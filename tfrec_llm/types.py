@@ -24,6 +24,20 @@ class History(NamedTuple):
     time: Tensor  # [B, T] int64 seconds, 0 unknown
 
 
+class Pieces(NamedTuple):
+    """Pieces of histories to train on; the first three as of `History`."""
+
+    item: Tensor  # [B, T]
+    event: Tensor  # [B, T]
+    time: Tensor  # [B, T]
+    first: Tensor  # [B] bool, whether a piece opens with its user's first event
+
+    @property
+    def history(self) -> History:
+        """The pieces as histories."""
+        return History(self.item, self.event, self.time)
+
+
 class TextSignals(NamedTuple):
     """What an utterance says."""
 

@@ -8,7 +8,7 @@ from tests.behaviour.worlds import cut, history
 from tfrec_llm.behaviour.recurrent import RecurrentSettings, lstm
 from tfrec_llm.behaviour.sequence import SequenceModel, _targets
 from tfrec_llm.layers import ItemTable, steps
-from tfrec_llm.types import History
+from tfrec_llm.types import History, Pieces
 
 ROWS, EVENTS = 11, 3
 SETTINGS = RecurrentSettings(units=6, dim=4, side_dim=2)
@@ -76,6 +76,37 @@ def test_basket_loss_by_prefix():
         log_p = tf.nn.log_softmax(tf.matmul(query, model.item_table(), transpose_b=True)[0, 2:]).numpy()
         total -= log_p[np.array(items) - 2].mean()
     np.testing.assert_allclose(model.loss_of(h)["item"], total / 2, rtol=1e-5)
+
+
+def test_gaps_of_baskets_are_those_between_them():
+    model = make(basket=True)
+    time = tf.constant([[9, 9, 90_000, 90_000, 90_000, 90_007]], tf.int64)
+    h = History(tf.constant([[2, 3, 4, 5, 6, 7]]), tf.constant([[2, 3, 4, 3, 2, 2]]), time)
+    foretold = [model.signals(cut(h, length)).time_gap[0] for length in (2, 5)]
+    error = np.array(foretold) - np.log2(1 + np.array([89_991, 7]))
+    np.testing.assert_allclose(model.loss_of(h)["gap"], np.mean(error**2), rtol=1e-5)
+
+
+def test_a_piece_from_the_middle_does_not_train_the_start_state():
+    model, h = make(), history(rows=2, lengths=[6, 6])
+    later = Pieces(*h, tf.constant([True, False]))
+    targets = _targets(h, steps.step_index(h, False), 7, later.first)
+    weight = targets.weight.numpy().reshape(2, -1)
+    assert weight[0, 0] == 1
+    assert weight[1, 0] == 0
+    assert (weight[:, 1:6] == 1).all()
+    with tf.GradientTape(persistent=True) as tape:
+        begun, middle = (model.loss_of(Pieces(*h, tf.constant([flag] * 2)))["item"] for flag in (True, False))
+    assert float(begun) != float(middle)
+
+
+def test_a_basket_asked_for_in_the_second_of_the_last_one_is_asked_without_time():
+    model = make(basket=True)
+    model.request.set_weights([tf.random.stateless_normal(w.shape, (4, 4)) for w in model.request.weights])
+    h = History(tf.constant([[2, 3]]), tf.constant([[2, 3]]), tf.constant([[9, 30]], tf.int64))
+    at = [model.signals(h, tf.constant([time], tf.int64)).query for time in (0, 30, 31)]
+    np.testing.assert_array_equal(at[0], at[1])
+    assert np.abs(at[0] - at[2]).max() > 0
 
 
 def test_sampled_loss_and_gradients_are_the_same_under_xla():

@@ -95,6 +95,14 @@ def test_batches_hold_every_piece_and_little_padding():
         assert batch.size <= 2 * 16
 
 
+def test_pieces_know_where_their_user_begins():
+    data = dataset_of([16, 3, 40, 20])
+    starts = {2, 18, 21, 61}
+    for batch in pipeline.sequence_batches(data, 16, 2, 1):
+        opens = batch.item.numpy()[:, 0]
+        assert batch.first.numpy().tolist() == [int(item) in starts for item in opens]
+
+
 def test_shapes_are_few():
     generator = np.random.default_rng(0)
     got = batches(dataset_of(generator.integers(2, 60, 200)))

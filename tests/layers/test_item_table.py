@@ -43,6 +43,15 @@ def test_without_text_there_is_nothing_to_drop_to():
     np.testing.assert_array_equal(layer.table(training=True), layer.table())
 
 
+def test_an_item_whose_text_is_empty_keeps_its_id():
+    text = TEXT.copy()
+    text[3] = 0
+    layer = ItemTable(len(text), 3, text, id_dropout=1.0)
+    np.testing.assert_array_equal(layer.table(training=True)[3], layer.ids[3])
+    np.testing.assert_array_equal(layer(tf.constant([3]), training=True)[0], layer.ids[3])
+    assert np.abs(layer.table(training=True)[2] - layer.table()[2]).max() > 0
+
+
 def test_text_of_another_catalogue_is_refused():
     with pytest.raises(ValueError, match=r"one text vector per row, 7, got 6"):
         ItemTable(7, 3, TEXT)

@@ -19,7 +19,7 @@ from tfrec_llm.layers.lstm_left_out import last_states
 from tfrec_llm.layers.noise import QUIET, Noise
 from tfrec_llm.layers.request_time import RequestTime
 from tfrec_llm.layers.unseen import seen_items
-from tfrec_llm.types import BehaviourSignals, History
+from tfrec_llm.types import BehaviourSignals, History, Pieces
 
 _NEVER = -3e4  # bias in training of an item that training never saw; half precision holds it
 
@@ -127,7 +127,7 @@ class SequenceModel(tf.keras.Model):
         index = steps.step_index(history, self.basket)
         states = self.body(self._inputs(history, index, None, QUIET))
         state = tf.gather(states, steps.step_count(history, index), batch_dims=1)  # [B, H]
-        return self._signals(state, steps.waits_of(history, request_time))
+        return self._signals(state, steps.waits_of(history, request_time, basket=self.basket))
 
     @property
     def one_pass(self) -> bool:
@@ -159,25 +159,27 @@ class SequenceModel(tf.keras.Model):
         """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""
         return self._with_bias(self.table.table(), tf.convert_to_tensor(self.bias))
 
-    def loss_of(self, history: History, noise=QUIET) -> dict[str, tf.Tensor]:
+    def loss_of(self, batch: Pieces | History, noise=QUIET) -> dict[str, tf.Tensor]:
         """The training losses of a batch.
 
         Args:
-          history: [B, T] each; every step but the first is a target, the first trains the start state.
+          batch: [B, T] each; every step but the first is a target. The first trains the start state where it is the
+            user's first one, as it is in whole histories.
           noise: draws dropout and negatives.
 
         Returns:
           "loss", which is minimised, and its parts "item", "event", "gap"; scalars, means over steps.
         """
+        history, first = (batch.history, batch.first) if isinstance(batch, Pieces) else (batch, None)
         index = steps.step_index(history, self.basket)  # [B, T]
         item_table = None if self.num_sampled else self.table.table(noise.training, noise)
         states = self.body(self._inputs(history, index, item_table, noise), noise)  # [B, S+1, H]
-        targets = _targets(history, index, tf.shape(states)[1])
+        targets = _targets(history, index, tf.shape(states)[1], first)
         flat = self.norm(tf.reshape(states, (-1, self.settings.units)))  # [B*(S+1), H]
         flat = noise.drop(flat, self.settings.dropout, 301)
         asked = self.request(flat, self._waits(history, index, tf.shape(states)[1], noise))
         losses = {"item": self._item_loss(asked, item_table, targets, noise)}
-        losses |= self._side_losses(tf.gather(flat, targets.row), history, targets)
+        losses |= self._side_losses(tf.gather(flat, targets.row), history, index, targets)
         weights = {"item": 1.0, "event": self.settings.event_weight, "gap": self.settings.gap_weight}
         return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
 
@@ -241,13 +243,14 @@ class SequenceModel(tf.keras.Model):
 
         return softmax.sampled_softmax(queries, vectors(targets.item), vectors(sample), sample, log_expected, targets)
 
-    def _side_losses(self, states, history, targets):
+    def _side_losses(self, states, history, index, targets):
         """Losses of the next event type and of the time to the next event; states [P, H]."""
         event = tf.reshape(history.event, (-1,)) - 2
         known = targets.weight * tf.cast(event >= 0, tf.float32)
         logits = self.to_event(states)  # [P, V]
         event_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(event, 0), logits)
-        timed = targets.weight * tf.cast(tf.reshape(steps.gaps(history), (-1,)) >= 0, tf.float32)
+        # Only the event that opens a step waited for it; at the piece's opening the time before is not known.
+        timed = tf.cast(tf.reshape(steps.opens(history, index) & (steps.gaps(history) >= 0), (-1,)), tf.float32)
         gap_error = self.to_gap(states)[:, 0] - tf.reshape(steps.log_gaps(history), (-1,))
         return {"event": _mean(event_loss, known), "gap": _mean(tf.square(gap_error), timed)}
 
@@ -256,9 +259,15 @@ class SequenceModel(tf.keras.Model):
         return tf.concat([vectors, column[:, None]], axis=1)
 
 
-def _targets(history: History, index, num_states) -> softmax.Targets:
-    """Each event as the target of the state before its step; all events of a step share its weight of 1."""
-    valid = tf.cast(history.item > 1, tf.float32)
+def _targets(history: History, index, num_states, first=None) -> softmax.Targets:
+    """Each event as the target of the state before its step; all events of a step share its weight of 1.
+
+    Step 0 of a row counts only where it is its user's first one: [B] bool `first`, None = in all rows.
+    """
+    valid = history.item > 1
+    if first is not None:
+        valid &= first[:, None] | (index > 0)
+    valid = tf.cast(valid, tf.float32)
     batch = tf.shape(index)[0]
     row = tf.range(batch)[:, None] * num_states + tf.minimum(index, num_states - 1)  # [B, T]
     row = tf.reshape(row, (-1,))

@@ -1,7 +1,7 @@
 """Training events as batches of sequences: cut, bucketed by length, shuffled per pass, prefetched.
 
-The behaviour stage trains on these. A long sequence is cut into pieces that overlap by one step, so that every event
-after a user's first step is the target of exactly one piece, and the cuts move from pass to pass.
+The behaviour stage trains on these. A long sequence is cut into pieces that overlap by one step, so that every step
+after a user's first is in exactly one piece after its opening, and the cuts move from pass to pass.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfrec_llm.types import PADDING, Dataset, History
+from tfrec_llm.types import PADDING, Dataset, History, Pieces
 
 EIGHTHS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8)  # lengths of batches, as shares of the longest
 
@@ -47,7 +47,7 @@ def sequence_batches(
       pass_index: makes each pass different, and the same again after an interruption.
 
     Returns:
-      Batches of History, [B, L] with few different shapes; a bucket's last batch is filled up with empty rows.
+      Batches of Pieces, [B, L] with few different shapes; a bucket's last batch is filled up with empty rows.
     """
     return sequence_passes(dataset, max_length, batch_size, seed)(pass_index)
 
@@ -66,7 +66,7 @@ def sequence_passes(dataset: Dataset, max_length: int, batch_size: int, seed: in
         generator = np.random.default_rng((seed, pass_index))
         begin, end = _cut(dataset, events, max_length, generator)
         batches = _group(end - begin, lengths, batch_size * max_length, generator)
-        return _gather(tensors, begin, end, batches)
+        return _gather(tensors, begin, end, np.isin(begin, events.starts), batches)
 
     return one_pass
 
@@ -141,15 +141,16 @@ def _group(sizes, lengths, budget, generator):
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def _gather(tensors, begin, end, batches) -> tf.data.Dataset:
-    begin, end = np.r_[begin, 0], np.r_[end, 0]  # the last piece, number -1, is an empty row
+def _gather(tensors, begin, end, first, batches) -> tf.data.Dataset:
+    begin, end, first = np.r_[begin, 0], np.r_[end, 0], np.r_[first, False]  # piece -1, the last, is an empty row
 
     def batch(rows, length):
         rows = rows % len(begin)
         place = tf.gather(begin, rows)[:, None] + tf.range(length)  # [B, L]
         inside = place < tf.gather(end, rows)[:, None]
         place = tf.where(inside, place, 0)
-        return History(*(tf.where(inside, tf.gather(v, place), tf.cast(PADDING, v.dtype)) for v in tensors))
+        values = [tf.where(inside, tf.gather(v, place), tf.cast(PADDING, v.dtype)) for v in tensors]
+        return Pieces(*values, tf.gather(first, rows))
 
     rows = tf.ragged.constant([rows for rows, _ in batches], dtype=tf.int64)
     lengths = np.array([length for _, length in batches], np.int64)

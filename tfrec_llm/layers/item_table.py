@@ -20,7 +20,7 @@ class ItemTable(tf.keras.layers.Layer):
       dim: width of an item vector.
       text: [N+2, D] text vectors, or None.
       id_dropout: share of items whose id part is left out of a training step, so that the text part learns to stand
-        alone, as it must for an item without events.
+        alone, as it must for an item without events. An item whose text vector is zero keeps its id.
       scale: standard deviation of the id embeddings at the start.
     """
 
@@ -38,6 +38,7 @@ class ItemTable(tf.keras.layers.Layer):
             raise ValueError(f"expected one text vector per row, {num_rows}, got {len(text)}: rebuild the text stage.")
         self.num_rows, self.dim, self.id_dropout, self.scale = num_rows, dim, id_dropout, scale
         self._text = None if text is None else np.asarray(text, np.float32)
+        self._mute = None if text is None else ~self._text.any(axis=1)  # [N+2] without a text
 
     def build(self, input_shape=None):
         """Makes the id embeddings [N+2, dim] and, with texts, the projection [D, dim]."""
@@ -66,7 +67,7 @@ class ItemTable(tf.keras.layers.Layer):
         Returns:
           [..., dim] float32; zeros for padding and unknown.
         """
-        vectors = self._drop(tf.gather(self.ids, indices), training, noise)
+        vectors = self._drop(tf.gather(self.ids, indices), indices, training, noise)
         if self.projection is not None:
             vectors += tf.tensordot(tf.gather(self.text, indices), self.projection, 1)
         return vectors * tf.cast(indices >= FIRST_ITEM, vectors.dtype)[..., None]
@@ -83,7 +84,7 @@ class ItemTable(tf.keras.layers.Layer):
         """
         if not self.built:
             self.build()
-        vectors = self._drop(tf.convert_to_tensor(self.ids), training, noise)
+        vectors = self._drop(tf.convert_to_tensor(self.ids), tf.range(self.num_rows), training, noise)
         if self.projection is not None:
             vectors += tf.matmul(self.text, self.projection)
         return vectors * tf.cast(tf.range(self.num_rows) >= FIRST_ITEM, vectors.dtype)[:, None]
@@ -98,10 +99,10 @@ class ItemTable(tf.keras.layers.Layer):
             "scale": self.scale,
         }
 
-    def _drop(self, ids: tf.Tensor, training: bool, noise: Noise | None) -> tf.Tensor:
+    def _drop(self, ids: tf.Tensor, indices: tf.Tensor, training: bool, noise: Noise | None) -> tf.Tensor:
         if not training or not self.id_dropout or self._text is None:
             return ids
         shape = tf.shape(ids)[:-1]
         draws = tf.random.uniform(shape) if noise is None else noise.uniform(shape, _SITE)
-        kept = draws >= self.id_dropout
+        kept = (draws >= self.id_dropout) | tf.gather(self._mute, indices)
         return ids * tf.cast(kept, ids.dtype)[..., None]

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfrec_llm.types import PADDING, History
 
 GAP_BUCKETS = 24
+_SAME_SECOND = 1
 
 
 def step_index(history: History, basket: bool) -> tf.Tensor:
@@ -82,6 +83,12 @@ def _doublings(seconds: tf.Tensor) -> tf.Tensor:
     return tf.math.log1p(tf.cast(tf.maximum(seconds, 0), tf.float32)) / tf.math.log(2.0)
 
 
+def opens(history: History, steps: tf.Tensor) -> tf.Tensor:
+    """[B, T] bool: which events are the first of their step [B, T], as of `step_index`."""
+    first = tf.pad(steps[:, 1:] != steps[:, :-1], [[0, 0], [1, 0]], constant_values=True)[:, : tf.shape(steps)[1]]
+    return first & (history.item != PADDING)
+
+
 def waits_by_step(history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
     """The wait before each step.
 
@@ -95,19 +102,22 @@ def waits_by_step(history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> t
     """
     batch = tf.shape(steps)[0]
     cell = tf.range(batch)[:, None] * num_steps + tf.minimum(steps, num_steps - 1)  # [B, T]
-    opens = tf.pad(steps[:, 1:] != steps[:, :-1], [[0, 0], [1, 0]], constant_values=True)[:, : tf.shape(steps)[1]]
-    waits = tf.where(opens & (history.item != PADDING), gap_buckets(history), 0)
+    waits = tf.where(opens(history, steps), gap_buckets(history), 0)
     waits = tf.math.unsorted_segment_max(waits, cell, batch * num_steps)
     return tf.reshape(tf.maximum(waits, 0), tf.stack([batch, num_steps]))
 
 
-def waits_of(history: History, request_time: tf.Tensor | None, kept: tf.Tensor | None = None) -> tf.Tensor:
+def waits_of(
+    history: History, request_time: tf.Tensor | None, kept: tf.Tensor | None = None, basket: bool = False
+) -> tf.Tensor:
     """The wait between the newest event and a request.
 
     Args:
       history: [B, T] each.
       request_time: [B] int64 seconds, 0 unknown; None = unknown for all.
       kept: [B, L, T] bool: which events each of L views of the history has; None = one view with all.
+      basket: equal times share a step. A request in the second of the newest one is then of a wait that no step was
+        ever asked after, so the wait counts as unknown.
 
     Returns:
       [B, L] int32 of `bucket`; [B] where kept is None.
@@ -117,7 +127,8 @@ def waits_of(history: History, request_time: tf.Tensor | None, kept: tf.Tensor |
     if request_time is None:
         return tf.zeros_like(newest, tf.int32)
     asked = request_time if kept is None else request_time[:, None]
-    return bucket(between(newest, tf.broadcast_to(asked, tf.shape(newest))))
+    waits = bucket(between(newest, tf.broadcast_to(asked, tf.shape(newest))))
+    return tf.where(waits == _SAME_SECOND, 0, waits) if basket else waits
 
 
 def mean_by_step(values: tf.Tensor, history: History, steps: tf.Tensor, num_steps: tf.Tensor) -> tf.Tensor:
