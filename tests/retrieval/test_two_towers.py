@@ -10,7 +10,7 @@ from tfrec_llm.config import Train
 from tfrec_llm.layers.lazy_adam import make_adam
 from tfrec_llm.retrieval.pairs import Pairs, pair_passes
 from tfrec_llm.retrieval.sampling import sampling_probability
-from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
+from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings, _comparable
 from tfrec_llm.training import Compute, precision
 from tfrec_llm.types import History, ItemVectors
 
@@ -38,6 +38,22 @@ def towers(dataset, items=None, **changes):
 def one_batch(dataset, **changes):
     options = {"targets": 4, "context": 6, "batch_size": 40, "negatives": 12, "seed": 5}
     return next(iter(pair_passes(dataset, **options | changes)(0)))
+
+
+def test_other_answers_of_a_window_are_no_wrong_ones(world, as_history):
+    """A window that answers 3 and 4 is not compared with a drawn 4, nor with the 4 of another window."""
+    history = as_history([2, 3, 4], [5, 6, 4])
+    pairs = Pairs(history, tf.constant([[1, 2], [-1, -1]]), tf.constant([[4], [7]]))
+    model = towers(world().dataset)
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(pairs)
+    pushed = tf.convert_to_tensor(tape.gradient(loss, model.popularity)).numpy()
+    assert pushed[4] < 0 < pushed[7]
+    ids = tf.constant([3, 4, 6, 4, 4, 3])  # of two windows, and two that are drawn
+    compared = _comparable(tf.constant([2, 2]), tf.constant([True] * 4), ids).numpy()
+    own = np.eye(4, 6, dtype=bool)
+    wrong = np.array([[0, 0, 1, 0, 0, 0]] * 2 + [[1, 0, 0, 0, 0, 1]] * 2, bool)
+    np.testing.assert_array_equal(compared, own | wrong)
 
 
 def test_loss_by_hand(world, as_history):

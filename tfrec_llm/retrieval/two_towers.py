@@ -94,7 +94,7 @@ class TwoTowers(tfrs.models.Model):
             vectors, _ = self._vectors(history.item, training)
         else:
             vectors = tf.gather(self._served, history.item)
-        waits = waits_of(history, request_time)[:, tf.newaxis]
+        waits = waits_of(history, request_time, basket=self._basket)[:, tf.newaxis]
         return self._query(vectors, history, end, waits, training)[:, 0]
 
     def freeze(self) -> None:
@@ -155,7 +155,7 @@ class TwoTowers(tfrs.models.Model):
                 candidate_sampling_probability=self._sampled_of(candidates),
                 candidate_ids=candidates,
                 compute_metrics=False,
-                score_mask=_comparable(tf.shape(target), real, tf.shape(negative)[0]),
+                score_mask=_comparable(tf.shape(target), real, candidates),
             )
         return losses / tf.maximum(tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)
 
@@ -222,16 +222,23 @@ def _answers(inputs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.reshape(ids, [-1]), tf.reshape((inputs.target >= 0) & (ids >= FIRST_ITEM), [-1])
 
 
-def _comparable(shape: tf.Tensor, real: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
-    """Which candidates each query is compared with: its own, real ones of other windows, the drawn ones.
+def _comparable(shape: tf.Tensor, real: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Which candidates each query is compared with: its own and all others that are no answer in its window.
+
+    Args:
+      shape: (S, P).
+      real: [S * P] bool, which of the first candidates are answers.
+      candidates: [C] item indices, first those of the pairs.
 
     Returns:
-      [S * P, S * P + U] bool.
+      [S * P, C] bool.
     """
-    window = tf.repeat(tf.range(shape[0]), shape[1])  # [S * P]
-    apart = (window[:, tf.newaxis] != window[tf.newaxis, :]) & real[tf.newaxis, :]
-    comparable = apart | tf.eye(tf.shape(window)[0], dtype=tf.bool)
-    return tf.concat([comparable, tf.ones([tf.shape(window)[0], negatives], tf.bool)], axis=1)
+    pairs = shape[0] * shape[1]
+    answers = tf.reshape(tf.where(real, candidates[:pairs], -1), tf.stack([shape[0], shape[1], 1]))
+    positive = tf.reduce_any(answers == candidates, axis=1)  # [S, C]
+    offered = tf.concat([real, tf.fill(tf.shape(candidates)[:1] - pairs, True)], axis=0)  # [C]
+    apart = tf.repeat(offered & ~positive, shape[1], axis=0)
+    return apart | tf.eye(pairs, tf.shape(candidates)[0], dtype=tf.bool)
 
 
 class _Float32:
