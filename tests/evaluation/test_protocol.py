@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,13 @@ def test_padding_and_unknown_are_never_shown(make_dataset):
 def test_items_that_the_user_has(make_dataset, repeat, expected):
     dataset = make_dataset([[2, 3, 2]], [[4]], num_items=3, repeat=repeat)
     assert top_items(constant([0, 0, 3, 2, 1]), dataset, dataset.split.test, 3).tolist() == [expected]
+
+
+def test_items_that_may_not_be_shown_are_no_candidates(make_dataset):
+    dataset = make_dataset([[2]], [[3]], num_items=3)
+    catalogue = dataclasses.replace(dataset.catalogue, available=np.array([False, False, True, True, False]))
+    dataset = dataclasses.replace(dataset, catalogue=catalogue)
+    assert top_items(constant([0, 0, 3, 2, 1]), dataset, dataset.split.test, 3).tolist() == [[3, 0, 0]]
 
 
 def test_the_answer_itself_is_a_candidate_though_its_event_follows(make_dataset):

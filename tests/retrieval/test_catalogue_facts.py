@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tfrec_llm.data.shown import shown_items
 from tfrec_llm.retrieval.catalogue_facts import (
     CONTENT_DIM,
     item_facts,
     mean_worth,
     principal_components,
-    shown_items,
     smoothed_log,
     training_counts,
 )

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfrec_llm import metrics
 from tfrec_llm.data.history import histories
-from tfrec_llm.types import FIRST_ITEM, Dataset, History, Queries
+from tfrec_llm.data.shown import answerable, shown_items
+from tfrec_llm.types import Dataset, History, Queries
 
 MAX_ROWS = 2048  # queries that a pass is judged on; more only cost time
 BATCH = 256
@@ -40,7 +41,7 @@ def ranker(model) -> Callable:
 
 
 def judge(rank: Callable, dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int) -> dict[str, float]:
-    """Mean figures over some queries, all items ranked, those of the history left out unless they repeat.
+    """Mean figures over some queries, all items ranked that may be shown, but for those that the user has had.
 
     Args:
       rank: from `ranker`.
@@ -74,9 +75,5 @@ def judge(rank: Callable, dataset: Dataset, queries: Queries, rows: np.ndarray, 
 def _top(rank, dataset, queries, rows, max_history):
     longest = int((queries.end[rows] - queries.begin[rows]).max(initial=1))
     history = histories(dataset.interactions, queries, rows, max(1, min(longest, max_history)))
-    excluded = np.zeros((len(rows), len(dataset.catalogue.item_ids)), bool)
-    excluded[:, :FIRST_ITEM] = True
-    if not dataset.domain.repeat:
-        for place, row in enumerate(rows):
-            excluded[place, dataset.interactions.item[queries.begin[row] : queries.end[row]]] = True
-    return rank(History(*map(tf.constant, history)), tf.constant(queries.time[rows], tf.int64), excluded).numpy()
+    allowed = answerable(dataset, queries, rows, shown_items(dataset.catalogue, dataset.domain))
+    return rank(History(*map(tf.constant, history)), tf.constant(queries.time[rows], tf.int64), ~allowed).numpy()

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.config import Data
-from tfrec_llm.types import Catalogue, Dataset, Domain, Interactions, Queries, Split
+from tfrec_llm.data.shown import shown_items
+from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain, Interactions, Queries, Split
 
 
 def describe_protocol(
@@ -30,10 +31,18 @@ def describe_protocol(
         "interactions": len(interactions.user),
         "split": f"{settings.protocol}: {asked}; items with at least {settings.min_item_count} events",
         "trained_on": trained + _held_out(settings),
-        "candidates": "all items" if domain.repeat else "all items but those in the user's history",
+        "candidates": _candidates(domain, catalogue),
         "ties": "shuffled by the seed" if settings.shuffle_ties else "in the file's order",
         "sha256": hash_protocol(interactions, catalogue, split),
     }
+
+
+def _candidates(domain: Domain, catalogue: Catalogue) -> str:
+    """Which items every question is answered from."""
+    hidden = int((~shown_items(catalogue, domain)[FIRST_ITEM:]).sum())
+    parts = [] if domain.repeat else ["those in the user's history"]
+    parts += [f"{hidden} that may not be shown"] if hidden else []
+    return "all items" + (f" but {' and '.join(parts)}" if parts else "")
 
 
 def _held_out(settings: Data) -> str:

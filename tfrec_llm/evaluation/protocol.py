@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tfrec_llm import metrics
-from tfrec_llm.data.incidence import history_rows
-from tfrec_llm.types import FIRST_ITEM, PADDING, Dataset, Queries
+from tfrec_llm.data.shown import answerable, shown_items
+from tfrec_llm.types import PADDING, Dataset, Queries
 
 Scorer = Callable[[np.ndarray], np.ndarray]  # rows of the queries [b] -> scores of all items [b, N+2]
 
@@ -14,7 +14,8 @@ Scorer = Callable[[np.ndarray], np.ndarray]  # rows of the queries [b] -> scores
 def top_items(scorer: Scorer, dataset: Dataset, queries: Queries, k: int, batch_size: int = 256) -> np.ndarray:
     """Ranks all items for every query.
 
-    Padding and unknown are never candidates; where the domain does not repeat, neither is what the user already has.
+    Padding, unknown and what may not be shown are never candidates; where the domain does not repeat, neither is what
+    the user already has.
     Equal scores are ordered by item index, so that the answer depends on neither batch nor machine. A score of -inf
     means "no candidate".
 
@@ -32,6 +33,7 @@ def top_items(scorer: Scorer, dataset: Dataset, queries: Queries, k: int, batch_
       ValueError: the scorer gives another shape, or nan.
     """
     num_rows, num_queries = len(dataset.catalogue.item_ids), len(queries.user)
+    shown = shown_items(dataset.catalogue, dataset.domain)
     top = np.full((num_queries, k), PADDING, np.int32)
     for start in range(0, num_queries, batch_size):
         rows = np.arange(start, min(start + batch_size, num_queries))
@@ -41,10 +43,7 @@ def top_items(scorer: Scorer, dataset: Dataset, queries: Queries, k: int, batch_
                 f"expected scores [{len(rows)}, {num_rows}] without nan, got {scores.shape} with "
                 f"{int(np.isnan(scores).sum())} nan; a scorer takes rows and gives one score per item index."
             )
-        scores[:, :FIRST_ITEM] = -np.inf
-        if not dataset.domain.repeat:
-            query, event = history_rows(queries, rows)
-            scores[query, dataset.interactions.item[event]] = -np.inf
+        scores[~answerable(dataset, queries, rows, shown)] = -np.inf
         top[rows] = best(scores, k)
     return top
 

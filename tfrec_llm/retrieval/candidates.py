@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfrec_llm.data.shown import shown_items
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.top_k import allowed_items, exact_top_k
 from tfrec_llm.retrieval import catalogue_facts
@@ -98,7 +99,7 @@ class CandidateSource(tf.Module):
             source.utterance_centre.assign(centre)
         source.columns.take(tables, catalogue_facts.expected_popularity(dataset, counts, given))
         source.facts.assign(catalogue_facts.item_facts(dataset, tables, counts))
-        source.shown.assign(catalogue_facts.shown_items(dataset.catalogue, domain))
+        source.shown.assign(shown_items(dataset.catalogue, domain))
         source.weights.assign(tf.ones_like(source.weights))
         return source
 

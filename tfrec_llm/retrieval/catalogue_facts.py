@@ -1,4 +1,4 @@
-"""What the candidate source knows of items before any query: who may be shown, popularity, price, content.
+"""What the candidate source knows of items before any query: popularity, price, content.
 
 Everything is counted on training events and the catalogue only.
 """
@@ -9,30 +9,10 @@ import numpy as np
 
 from tfrec_llm.data.content import content_features
 from tfrec_llm.layers.unseen import foresee, seen_items
-from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, Domain
+from tfrec_llm.types import FIRST_ITEM, Dataset
 
 CONTENT_DIM = 8
 WORTH_EVENTS = 20.0  # events of average worth that an item's mean starts from
-
-
-def shown_items(catalogue: Catalogue, domain: Domain) -> np.ndarray:
-    """Items that may be shown: available, and named by no line of the domain's deny-list.
-
-    Args:
-      catalogue: ids, attributes and availability.
-      domain: its `deny` holds item ids and attribute=value lines.
-
-    Returns:
-      [N+2] bool, rows 0 and 1 False.
-    """
-    shown = np.array(catalogue.available, bool)
-    shown[:FIRST_ITEM] = False
-    shown &= ~np.isin(catalogue.item_ids, list(domain.deny))
-    for line in domain.deny:
-        name, equals, value = line.partition("=")
-        if equals and name in catalogue.attributes:
-            shown &= np.array([value not in values for values in catalogue.attributes[name]])
-    return shown
 
 
 def training_counts(dataset: Dataset) -> np.ndarray:

@@ -17,7 +17,7 @@ from tfrec_llm import metrics
 from tfrec_llm.config import Config, Retrieval
 from tfrec_llm.data.history import histories
 from tfrec_llm.data.incidence import ease_weights, training_matrix
-from tfrec_llm.retrieval.catalogue_facts import shown_items
+from tfrec_llm.data.shown import answerable, shown_items
 from tfrec_llm.retrieval.past import Neighbours, newest_worth
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import FIRST_ITEM, Dataset, History
@@ -138,7 +138,7 @@ def _choose(
 
 
 def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
-    """The questions of half A, without those whose history holds no item that is known."""
+    """Some of half A's questions; None where there are none."""
     queries = dataset.split.validation
     rows = np.flatnonzero(~dataset.split.half_b)
     most = min(JUDGED, max(200, JUDGED_CELLS // max(1, len(kept))))
@@ -155,9 +155,8 @@ def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
     for decay in DECAYS:
         values = newest_worth(history, basket, tf.constant(decay, tf.float32)).numpy()[row, column]
         worth[decay] = sparse.csr_matrix((values, where), shape=(len(rows), len(kept)))
-    allowed = np.repeat(shown_items(dataset.catalogue, dataset.domain)[kept][np.newaxis], len(rows), axis=0)
-    if not dataset.domain.repeat:
-        allowed[where] = False
+    shown, starts = shown_items(dataset.catalogue, dataset.domain), range(0, len(rows), CHUNK)
+    allowed = np.concatenate([answerable(dataset, queries, rows[i : i + CHUNK], shown)[:, kept] for i in starts])
     parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
     return Asked(worth, kept, allowed, np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 

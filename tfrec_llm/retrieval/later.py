@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tfrec_llm.data.content import ContentColumns
+from tfrec_llm.data.shown import shown_items
 from tfrec_llm.layers.unseen import foreteller
 from tfrec_llm.retrieval.candidates import FILE, CandidateSource
 from tfrec_llm.retrieval.catalogue_facts import (
     CONTENT_DIM,
     main_axes,
     scale_of,
-    shown_items,
     smoothed_log,
     training_counts,
 )

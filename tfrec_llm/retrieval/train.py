@@ -13,10 +13,11 @@ from tfrec_llm import metrics
 from tfrec_llm.config import Config, choose
 from tfrec_llm.data.content import content_features
 from tfrec_llm.data.history import histories
+from tfrec_llm.data.shown import answerable, shown_items
 from tfrec_llm.layers import unseen
 from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.layers.top_k import exact_top_k
-from tfrec_llm.retrieval.catalogue_facts import shown_items, training_counts
+from tfrec_llm.retrieval.catalogue_facts import training_counts
 from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.sampling import POOL
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
@@ -54,7 +55,7 @@ _log = logging.getLogger(__name__)
 def train(
     config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage, passes: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Trains the towers; the pass with the best recall on half A of the validation users is kept.
+    """Trains the towers; the pass with the best NDCG@100 on half A of the validation users is kept.
 
     Args:
       config: `retrieval`, `train`, `behaviour.max_history` and the seed are read.
@@ -208,7 +209,7 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
         padded = np.concatenate([part, np.repeat(part[:1], size - len(part))])  # one shape, one graph
         history = History(*map(tf.constant, histories(dataset.interactions, queries, padded, max_history)))
         asked = tf.constant(queries.time[padded], tf.int64)
-        allowed = _not_seen(dataset, queries, padded, shown)
+        allowed = answerable(dataset, queries, padded, shown)
         top.append(_top(model, table, history, asked, tf.constant(allowed)).numpy()[: len(part)])
     top = np.concatenate(top)
     parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
@@ -224,15 +225,6 @@ def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray
 def _top(model: TwoTowers, table: tf.Tensor, history: History, asked: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
     """The 100 best items of each history that it may be given: [B, 100]."""
     return exact_top_k(tf.matmul(model.query(history, asked), table, transpose_b=True), allowed, 100)[0]
-
-
-def _not_seen(dataset: Dataset, queries: Queries, rows: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """[B, N+2] bool: shown items that the user has not had, however long ago, unless the domain repeats."""
-    allowed = np.repeat(shown[None], len(rows), axis=0)
-    if not dataset.domain.repeat:
-        for place, row in enumerate(rows):
-            allowed[place, dataset.interactions.item[queries.begin[row] : queries.end[row]]] = False
-    return allowed
 
 
 def _empty_history() -> History:
