@@ -122,6 +122,33 @@ def test_prices_are_medians_of_training_events():
     assert catalogue.price[2:].tolist() == [1.5, 6.0, 9.0]
 
 
+def test_few_users_are_in_both_halves():
+    for users in ("1234", "12", "ab"):  # the hashes of 1 to 4 are all of half B
+        split = assemble(
+            raw(*((u, i, t) for u in users for t, i in enumerate("abc"))), VIDEO, Data(min_item_count=1), 1
+        )
+        assert 0 < split.split.half_b.sum() < len(users)
+
+
+def test_too_little_to_learn_from_is_refused_at_once():
+    one = [("u", i, t) for t, i in enumerate("abc")] + [("v", "a", 1)]
+    with pytest.raises(ValueError, match="expected at least 2 users who are asked in the validation, got 1"):
+        assemble(raw(*one), VIDEO, Data(min_item_count=1), seed=1)
+    short = [(u, i, t) for u in "uv" for t, i in enumerate("ab")]
+    with pytest.raises(ValueError, match=r"expected events to learn from, got none .* raise data\.min_user_count"):
+        assemble(raw(*short), VIDEO, Data(min_item_count=1, min_user_count=2), seed=1)
+
+
+def test_lines_of_a_basket_asked_for_beside_the_others_are_told(caplog):
+    events = [(user, item, day * DAY) for user in "uvwx" for day, pair in enumerate(("ab", "cd")) for item in pair]
+    assemble(raw(*events), RETAIL, Data(min_item_count=1, domain="retail"), seed=1)
+    assert "100 % of the validation's answers are lines of a basket" not in caplog.text  # c: the first of its basket
+    events = [(user, item, day * DAY) for user in "uvwx" for day, lines in enumerate(("a", "bcd")) for item in lines]
+    assemble(raw(*events), RETAIL, Data(min_item_count=1, domain="retail"), seed=1)
+    assert "100 % of the validation's answers are lines of a basket" in caplog.text
+    assert "data.protocol = 'first_basket'" in caplog.text
+
+
 def test_halves_depend_on_the_id_alone():
     users = [f"user {n}" for n in range(400)]
     events = [(u, i, t) for u in users for t, i in enumerate("abc")]

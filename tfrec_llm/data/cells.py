@@ -1,10 +1,14 @@
 """The cells of a user's own table as ids, seconds, numbers, flags and attribute values, checked row by row."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 
 from tfrec_llm.data.tables import Table
 from tfrec_llm.data.vocabulary import UNKNOWN_ID
+
+log = logging.getLogger(__name__)
 
 _LAST_SECOND = 253_402_300_799  # end of the year 9999: beyond, it is milliseconds
 NESTED = (np.ndarray, list, tuple, dict, bytes)  # what a cell of Parquet may be that is no single value
@@ -40,6 +44,10 @@ def read_seconds(table: Table, column: str) -> np.ndarray:
         seconds = _seconds_since_1970(cells)
     else:
         seconds = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        if _are_days(seconds):  # written as 20230110, which in seconds would be a day of 1970
+            cells = pd.Series([f"{day:.0f}" for day in seconds], index=cells.index)
+            cells = cells.str[:4] + "-" + cells.str[4:6] + "-" + cells.str[6:]
+            seconds = np.full(len(cells), np.nan)
         words = np.isnan(seconds)
         if words.any():
             seconds = seconds.copy()
@@ -47,7 +55,11 @@ def read_seconds(table: Table, column: str) -> np.ndarray:
     good = (seconds >= 0) & (seconds <= _LAST_SECOND)  # False for NaN
     remedy = "correct or remove these rows (milliseconds: divide by 1000)"
     table.refuse(column, ~good, "seconds since 1970 or ISO 8601", remedy)
-    return np.floor(seconds).astype(np.int64)
+    seconds = np.floor(seconds).astype(np.int64)
+    if len(seconds) and seconds.max() > 0:
+        first, last = (np.datetime64(int(s), "s") for s in (seconds.min(), seconds.max()))
+        log.info("%s: %s from %s to %s (UTC)", table.path, column, first, last)
+    return seconds
 
 
 def read_numbers(table: Table, column: str, unknown: float) -> np.ndarray:
@@ -115,7 +127,11 @@ def read_vectors(table: Table, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_measure(table: Table, column: str) -> bool:
-    """Whether a column holds measurements or vectors rather than names: numbers, not all of them whole, or many."""
+    """Whether a column holds measurements, counts or vectors rather than names.
+
+    Such are numbers not all of which are whole, several numbers in every cell, and whole numbers of which more than
+    a tenth are different, and more than 50: years and codes are names, reviews are counted.
+    """
     cells = table.frame[column]
     if isinstance(next((c for c in cells if not _is_unknown(c)), ""), np.ndarray | list):
         return any(len(cell) and not isinstance(cell[0], str) for cell in cells if not _is_unknown(cell))
@@ -124,7 +140,15 @@ def is_measure(table: Table, column: str) -> bool:
     if len(lengths) == 1 and lengths.pop() > 1:
         return True
     numbers = pd.to_numeric(filled, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return bool(len(numbers) and np.isfinite(numbers).all() and (numbers % 1 != 0).any())
+    if not len(numbers) or not np.isfinite(numbers).all():
+        return False
+    return bool((numbers % 1 != 0).any() or len(np.unique(numbers)) > max(50, len(numbers) / 10))
+
+
+def holds_links(table: Table, column: str) -> bool:
+    """Whether most filled cells of a column are addresses on the web, which say nothing about an item."""
+    words = read_words(table, column)
+    return bool(words[words != ""].str.match(r"(?i)(https?:)?//|www\.").mean() > 0.5)  # False where all are empty
 
 
 def _values_of(cell: object) -> tuple[str, ...]:
@@ -149,10 +173,21 @@ def _is_unknown(cell: object) -> bool:
     return not isinstance(cell, np.ndarray | list | tuple) and bool(pd.isna(cell))
 
 
+def _are_days(numbers: np.ndarray) -> bool:
+    """Whether all of some numbers are days from 1900 to 2100 as YYYYMMDD."""
+    if not np.isfinite(numbers).all():
+        return False
+    day, month, year = numbers % 100, numbers // 100 % 100, numbers // 10_000
+    days = (
+        (numbers % 1 == 0) & (day >= 1) & (day <= 31) & (month >= 1) & (month <= 12) & (year >= 1900) & (year <= 2100)
+    )
+    return len(numbers) > 0 and bool(days.all())
+
+
 def _seconds_since_1970(cells: pd.Series) -> np.ndarray:
     """[rows] float64, NaN where a cell is no time."""
     if not pd.api.types.is_datetime64_any_dtype(cells):
-        cells = cells.where(cells.str.match(r"\d{4}-"), "")  # pandas would take "today" for a time
+        cells = cells.where(cells.str.match(r"\d{4}-|\d{8}T"), "")  # pandas would take "today" for a time
     times = pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce")
     stamps = times.dt.tz_localize(None).to_numpy("datetime64[us]")  # nanoseconds end in 2262
     return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)

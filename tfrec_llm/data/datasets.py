@@ -22,6 +22,7 @@ from tfrec_llm.data.vocabulary import index_interactions, keep_rows, make_catalo
 from tfrec_llm.types import UNKNOWN, Catalogue, Dataset, Domain, Interactions, Split
 
 MANY_REPEATS = 0.05  # share of answers that the user had before
+MANY_SPLIT = 0.05  # share of answers that are a part of a basket the history holds
 log = logging.getLogger(__name__)
 
 DATASETS: dict[str, Callable[[Data, int], RawData]] = {
@@ -79,7 +80,13 @@ def assemble(raw: RawData, domain: Domain, settings: Data, seed: int) -> Dataset
     )
     interactions = keep_rows(everything, everything.item != UNKNOWN)
     split = _split(everything, interactions, periods, settings.min_user_count)
+    if not split.train.any():
+        raise ValueError(
+            "interactions: expected events to learn from, got none before the last two of each user, which are kept "
+            "for validation and test; add events, or raise data.min_user_count, so that short users are learnt from."
+        )
     _warn_of_repeats(interactions, split, domain)
+    _warn_of_split_baskets(interactions, split, domain, settings.protocol)
     catalogue = make_catalogue(raw.items, item_ids)
     split = hold_out(split, interactions, catalogue, settings)
     if raw.value_is_price:
@@ -120,6 +127,20 @@ def _warn_of_repeats(interactions: Interactions, split: Split, domain: Domain) -
         '(data.domain = "retail", or a TOML of your own).',
         100 * np.mean(again),
     )
+
+
+def _warn_of_split_baskets(interactions: Interactions, split: Split, domain: Domain, protocol: str) -> None:
+    """Says where last_item asks for a line of a basket whose other lines are in the history."""
+    asked = split.validation
+    some = asked.end > asked.begin
+    before = interactions.time[asked.end[some] - 1]
+    split_up = np.mean((before == asked.time[some]) & (before > 0)) if some.any() else 0.0
+    if protocol == "last_item" and domain.step == "basket" and split_up > MANY_SPLIT:
+        log.warning(
+            "%.0f %% of the validation's answers are lines of a basket whose other lines are in the history, while the "
+            "models of domain %s learn the next basket; ask for that: data.protocol = 'first_basket'.",
+            100 * split_up, domain.name,
+        )  # fmt: skip
 
 
 def _with_prices(catalogue: Catalogue, interactions: Interactions, split: Split) -> Catalogue:

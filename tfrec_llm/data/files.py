@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from tfrec_llm.config import ConfigError, Data
-from tfrec_llm.data.cells import is_measure, read_flags, read_ids, read_numbers, read_seconds, read_values, read_words
+from tfrec_llm.data.cells import (
+    holds_links,
+    is_measure,
+    read_flags,
+    read_ids,
+    read_numbers,
+    read_seconds,
+    read_values,
+    read_words,
+)
 from tfrec_llm.data.domains import load_domain
 from tfrec_llm.data.raw import RawData, passage
 from tfrec_llm.data.tables import Table, read_table
@@ -19,7 +28,8 @@ from tfrec_llm.types import Domain
 log = logging.getLogger(__name__)
 
 _ITEM_COLUMNS = ("item_id", "title", "text", "price", "categories", "available", "image_path")
-_COLUMNS = {"user_id", "item_id", "timestamp", "event", "value", "intent", "emotion", "sentiment", *_ITEM_COLUMNS}
+_EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "event", "value")
+_COLUMNS = {*_EVENT_COLUMNS, "intent", "emotion", "sentiment", *_ITEM_COLUMNS}
 
 
 def load(settings: Data, seed: int) -> RawData:
@@ -54,17 +64,30 @@ def load(settings: Data, seed: int) -> RawData:
 def read_events(table: Table, domain: Domain) -> pd.DataFrame:
     """Interactions in the form of `raw.RawData`.
 
-    Without a column `event`, values from 0.5 to 5 are ratings where the domain has ratings; everything else is what the
-    domain calls an event without a name.
+    Where `event` is empty or no column, values from 0.5 to 5 are ratings where the domain has ratings; everything else
+    is what the domain calls an event without a name.
     """
+    _name_unused(table)
     events = pd.DataFrame({name: read_ids(table, name) for name in ("user_id", "item_id")})
     for name in events:
         _refuse_single(table, events[name], name)
     events["timestamp"] = read_seconds(table, "timestamp")
     values = read_numbers(table, "value", unknown=np.nan)
     events["value"] = np.where(np.isnan(values), 1.0, values)
-    events["event"] = read_words(table, "event") if "event" in table.frame.columns else _events_of(values, domain)
+    named = read_words(table, "event")
+    events["event"] = named.where(named != "", _events_of(values, domain)) if (named == "").any() else named
     return events
+
+
+def _name_unused(table: Table) -> None:
+    """Says which columns of the interactions are not read: a rating under another name would be lost in silence."""
+    unused = [str(name) for name in table.frame.columns if name not in _EVENT_COLUMNS]
+    if unused:
+        log.warning(
+            "%s: columns %s are not used; if one holds ratings or other values, say so with "
+            "data.columns = { value = %r }",
+            table.path, ", ".join(map(repr, unused)), "rating" if "rating" in unused else unused[0],
+        )  # fmt: skip
 
 
 def _events_of(values: Sequence[float], domain: Domain) -> list[str]:
@@ -156,15 +179,19 @@ def check_utterances(table: Table) -> None:
 
 
 def _read_attributes(table: Table) -> dict[str, list[tuple[str, ...]]]:
-    """Every other column that holds names; `categories` is called category, like an attribute of one value."""
+    """Every other column that holds names; `categories` is called category, and joins it where there are both."""
     attributes = {}
     for name in table.frame.columns:
         if name in set(_ITEM_COLUMNS) - {"categories", "image_path"}:
             continue
         if is_measure(table, name):
             log.info("%s: column %r holds numbers and is not used", table.path, name)
+        elif name != "image_path" and holds_links(table, name):
+            log.info("%s: column %r holds links and is not used", table.path, name)
         else:
-            attributes["category" if name == "categories" else name] = read_values(table, name)
+            values, name = read_values(table, name), "category" if name == "categories" else name
+            before = attributes.get(name, [()] * len(values))
+            attributes[name] = [tuple(dict.fromkeys(a + b)) for a, b in zip(before, values, strict=True)]
     return attributes
 
 

@@ -128,8 +128,22 @@ def _one_answer(interactions: Interactions, users: np.ndarray, begin: np.ndarray
 
 
 def _halves(interactions: Interactions, queries: Queries) -> tuple[np.ndarray, np.ndarray]:
-    """Half B of the validation queries, and its stopping tenth, by hashes of the user's id."""
+    """Half B of the validation queries, and its stopping tenth, by hashes of the user's id.
+
+    Where so few are asked that all fall into one half, the half with the larger hashes is half B.
+
+    Raises:
+      ValueError: fewer than two users are asked.
+    """
     ids = interactions.user_ids[queries.user]
-    half_b = np.array([hash_share(user, "half") >= 0.5 for user in ids], bool)
+    if len(ids) < 2:
+        raise ValueError(
+            f"interactions: expected at least 2 users who are asked in the validation, got {len(ids)}: one half "
+            "chooses the models, the other how they are joined; add users, or lower data.min_user_count."
+        )
+    shares = np.array([hash_share(user, "half") for user in ids])
+    half_b = shares >= 0.5
+    if half_b.all() or not half_b.any():
+        half_b = shares >= np.sort(shares)[len(shares) // 2]
     stop_b = half_b & np.array([hash_share(user, "stop") < 0.1 for user in ids], bool)
     return half_b, stop_b
