@@ -95,8 +95,7 @@ def test_a_piece_from_the_middle_does_not_train_the_start_state():
     assert weight[0, 0] == 1
     assert weight[1, 0] == 0
     assert (weight[:, 1:6] == 1).all()
-    with tf.GradientTape(persistent=True) as tape:
-        begun, middle = (model.loss_of(Pieces(*h, tf.constant([flag] * 2)))["item"] for flag in (True, False))
+    begun, middle = (model.loss_of(Pieces(*h, tf.constant([flag] * 2)))["item"] for flag in (True, False))
     assert float(begun) != float(middle)
 
 

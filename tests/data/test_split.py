@@ -124,10 +124,9 @@ def test_prices_are_medians_of_training_events():
 
 def test_few_users_are_in_both_halves():
     for users in ("1234", "12", "ab"):  # the hashes of 1 to 4 are all of half B
-        split = assemble(
-            raw(*((u, i, t) for u in users for t, i in enumerate("abc"))), VIDEO, Data(min_item_count=1), 1
-        )
-        assert 0 < split.split.half_b.sum() < len(users)
+        events = [(user, item, t) for user in users for t, item in enumerate("abc")]
+        split = assemble(raw(*events), VIDEO, Data(min_item_count=1), seed=1).split
+        assert 0 < split.half_b.sum() < len(users)
 
 
 def test_too_little_to_learn_from_is_refused_at_once():
