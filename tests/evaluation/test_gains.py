@@ -29,6 +29,18 @@ def test_paired_differences_of_every_metric(queries):
     assert verdict(entry(0.1, 40, "test", (-0.1, 0.3))) == verdict(entry(0.1, 1, "test")) == "level"
 
 
+def test_the_system_without_a_time_is_held_against_the_baselines(queries):
+    right, wrong = np.tile([3, 4, 5], (40, 1)), np.tile([4, 5, 0], (40, 1))
+    tops = {"system": right, "system_without_time": wrong, "baseline.old": wrong}
+    found = gains(tops, queries, SETTINGS, seed=1)
+    assert found["gain.system_without_time.over.baseline.old.ndcg@2"]["value"] == 0
+    assert found["gain.system.over.system_without_time.ndcg@2"]["value"] == 1
+    assert "gain.system_without_time.over.system_without_time.ndcg@2" not in found
+    report = {"metrics": found, "protocol": {}, "run": {}}
+    assert "system_without_time.over" not in format_table(report)
+    assert "system_without_time.over.baseline.old.ndcg@2" in format_table(report, with_segments=True)
+
+
 def test_without_a_system_there_is_nothing_to_compare(queries):
     assert gains({"baseline.old": np.zeros((40, 3), int)}, queries, SETTINGS, 1) == {}
 

@@ -26,6 +26,8 @@ PARTS = ("behaviour", "retrieval", BLEND, WITHOUT_ATTRIBUTES, WITHOUT_TIME, REFI
 def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, seed: int) -> dict[str, Entry]:
     """The system against every baseline and against its own parts, by the paired bootstrap over users.
 
+    So is the system that is not told when it is asked, against every baseline: those read no time either.
+
     It is that of `paired_bootstrap`, for all metrics at once: users are resampled with both of their values.
 
     Args:
@@ -39,13 +41,16 @@ def gains(tops: Mapping[str, np.ndarray], queries: Queries, settings: Evaluate, 
     """
     if SYSTEM not in tops:
         return {}
-    ours, found = judge(tops[SYSTEM], queries, settings.k, settings.recall_at), {}
-    for other, top in tops.items():
-        if other.startswith("baseline.") or other in PARTS:
-            theirs = judge(top, queries, settings.k, settings.recall_at)
-            differences = {gain_key(f"{other}.{metric}"): ours[metric] - theirs[metric] for metric in ours}
-            for key, gap in summarise_all(differences, settings.bootstrap, seed).items():
-                found[key] = entry(gap.value, gap.n, settings.split, gap.ci95)
+    baselines = [name for name in tops if name.startswith("baseline.")]
+    pairs = [(SYSTEM, other) for other in (*baselines, *(part for part in PARTS if part in tops))]
+    pairs += [(WITHOUT_TIME, other) for other in baselines if WITHOUT_TIME in tops]
+    figures = {name: judge(tops[name], queries, settings.k, settings.recall_at) for name in {*sum(pairs, ())}}
+    found = {}
+    for one, other in pairs:
+        ours, theirs = figures[one], figures[other]
+        differences = {gain_key(f"{other}.{metric}", one): ours[metric] - theirs[metric] for metric in ours}
+        for key, gap in summarise_all(differences, settings.bootstrap, seed).items():
+            found[key] = entry(gap.value, gap.n, settings.split, gap.ci95)
     return found
 
 

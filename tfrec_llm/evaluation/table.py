@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from tfrec_llm.evaluation.gains import gain_key, verdict
+from tfrec_llm.evaluation.gains import WITHOUT_TIME, gain_key, verdict
 from tfrec_llm.evaluation.report import Entry, Report
 
 ORDER = (
@@ -24,13 +24,14 @@ def format_table(report: Report, *, with_segments: bool = False) -> str:
 
     Args:
       report: from `read_report` or `merge_report`.
-      with_segments: whether keys with a `|segment` are shown too.
+      with_segments: whether keys with a `|segment`, and gains of the system without a time, are shown too.
     """
     stages: dict[str, list[tuple[str, ...]]] = {}
     figures, beside = report["metrics"], _beside(report["metrics"])
     shown_beside = {gain_key(key) for key in beside}
     for key, value in figures.items():
-        if key not in shown_beside and (with_segments or "|" not in key):
+        detail = "|" in key or key.startswith(gain_key("", WITHOUT_TIME))
+        if key not in shown_beside and (with_segments or not detail):
             stage, _, rest = key.partition(".")
             stages.setdefault(stage, []).append((*_row(rest, value), beside.get(key, "")))
     if not stages:
