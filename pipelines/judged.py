@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines import alone, cold, indexes, refit, stages
+from pipelines import alone, cold, exported, indexes, refit, stages
 from pipelines.baselines import rank_baselines
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text
 from tfrec_llm.config import Config
@@ -85,10 +85,13 @@ def all_figures(
     queries = _asked(config, dataset)
     if refit.is_asked(config):
         refit.check(config, run)
+    exported.check(config, run)
     tops = rankings(config, dataset, recommender, queries) | alone.rank_rivals(config, run, dataset, queries)
     if refit.is_asked(config):
         silent = np.zeros([len(queries.user), recommender.path.text.dim], np.float32)
         _, tops[REFIT] = _slates(_put(config, dataset, refit.load_refit(config, run), queries), silent, REFIT)
+    if exported.is_asked(config):
+        tops[exported.ROW] = exported.rank_export(config, run, dataset, queries, recommender.path)
     baselines, metrics = rank_baselines(config, dataset, queries, facts.text)
     metrics |= cold.entries(config, dataset, cold.scores(recommender.path), facts.text, tops)
     metrics |= _by_group(config, dataset, recommender, queries, tops)

@@ -69,11 +69,13 @@ def test_from_the_files_to_the_export(shop, tmp_path, monkeypatch):
     stages.run_stages(shop, run)
     widths = json.loads((run / "fusion" / "context" / "fusion.json").read_text("utf-8"))["widths"]
     assert (widths["item_image"], widths["item_audio"], widths["user"]) == (4, 4, 6)
-    judged.judge_run(shop, run)
+    judged.judge_run(dataclasses.replace(shop, evaluate=dataclasses.replace(shop.evaluate, exported=True)), run)
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))["metrics"]
     for name in ("system", "system_without_attributes"):
         assert {f"{name}.ndcg@10", f"{name}.gap_by_gender.ndcg@10", f"{name}.ndcg@10|age_18-24"} <= set(metrics)
     assert "gain.system.over.system_without_attributes.ndcg@10" in metrics
+    for metric in ("ndcg@10", "recall@100"):  # asked in strings, with all that a history of twelve events says
+        assert metrics[f"exported.{metric}"]["value"] == pytest.approx(metrics[f"system.{metric}"]["value"], abs=1e-6)
     _check_export(run)
 
 

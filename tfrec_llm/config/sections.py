@@ -179,6 +179,9 @@ class Evaluate:
     mf_factors: int = setting(128, "matrix_factorisation: dimensions kept", low=1)
     text_knn_centre: bool = setting(True, "text_knn: subtract the mean of all items' text vectors first")
     text_knn_decay: float = setting(5.0, "text_knn_recency: items after which a weight has fallen to 1/e", low=0.01)
+    exported: bool = setting(
+        False, "ask the served export, too, in strings as a client does: the row exported, a minute per 6,000 queries"
+    )
     rivals: tuple[Component, ...] = setting(
         (), "behaviour models trained beside the served one, rows baseline.<name>: names, or tables with settings"
     )

@@ -8,8 +8,8 @@ from tfrec_llm.evaluation.gains import WITHOUT_TIME, gain_key, verdict
 from tfrec_llm.evaluation.report import Entry, Report
 
 ORDER = (
-    "text", "behaviour", "retrieval", "blend", "fusion", "ranking", "ope", "system", "system_with_utterance", "control",
-    "baseline", "seconds", "peak_memory_gb",
+    "text", "behaviour", "retrieval", "blend", "fusion", "ranking", "ope", "system", "exported",
+    "system_with_utterance", "control", "baseline", "seconds", "peak_memory_gb",
 )  # fmt: skip
 HEADER = ("", "value", "95 % interval", "n", "split", "the system against it")
 

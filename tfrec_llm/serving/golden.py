@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.serving.columns import Row
-from tfrec_llm.types import Dataset
+from tfrec_llm.types import Dataset, Queries
 
 NAME = "assets.extra/golden.json"
 UTTERANCES = ("", "手机", "", "something funny for tonight", "", "便宜 大屏", "", "sad and beautiful")
@@ -51,10 +51,22 @@ def history_rows(dataset: Dataset, width: int, count: int) -> tuple[np.ndarray, 
     Returns:
       Their places among the queries, and the requests.
     """
-    queries, events = dataset.split.validation, dataset.interactions
-    names, asked = ("", "", *dataset.domain.events), len(queries.user)
+    queries = dataset.split.validation
+    asked = len(queries.user)
     places = np.unique(np.linspace(0, asked - 1, count).astype(int)) if asked else np.zeros(0, int)
-    rows = []
+    return places, request_rows(dataset, queries, places, width)
+
+
+def request_rows(dataset: Dataset, queries: Queries, places: np.ndarray, width: int) -> list[dict[str, Any]]:
+    """Greedy requests without utterance of some queries' users, ten items each.
+
+    Args:
+      dataset: what `prepare` left.
+      queries: R of them.
+      places: which ones.
+      width: events of a history at most.
+    """
+    events, names, rows = dataset.interactions, ("", "", *dataset.domain.events), []
     for place in places:
         mine = np.arange(max(queries.begin[place], queries.end[place] - width), queries.end[place])
         history = {
@@ -63,7 +75,7 @@ def history_rows(dataset: Dataset, width: int, count: int) -> tuple[np.ndarray, 
             "history_time": [int(time) for time in events.time[mine]],
         }
         rows.append({**_BLANK, "request_time": int(queries.time[place]), **history})
-    return places, rows
+    return rows
 
 
 def write_golden(folder: Path, rows: Sequence[Row], ask: Ask) -> None:
