@@ -54,20 +54,22 @@ class FakeWorker:
         return [decided(ask) for ask in asks], {"encode": 0.0, "decide": 0.01}
 
 
-def run(monkeypatch, scenario, model="1", earlier=(), **settings):
-    """Runs a scenario with a model whose workers are fakes."""
+def run(monkeypatch, scenario, model="1", earlier=(), damaged=(), silent=(), **settings):
+    """Runs a scenario with a model whose workers are fakes; folders may be damaged, or end their workers, by then."""
     monkeypatch.setattr(FakeWorker, "started", [])
 
     async def start(order):
         await asyncio.sleep(0)
-        if order["model"] == "broken":
+        if order["model"] in ("broken", *damaged):
             raise ValueError("expected saved_model.pb as the manifest says")
+        if order["model"] in silent:
+            raise ModelUnavailableError("it ended without a word")
         return FakeWorker()
 
     async def all_of_it():
         monkeypatch.setattr(process, "start", start)
         monkeypatch.setattr(models, "differs_in", lambda ours, theirs, names: theirs.name not in ("other", "broken"))
-        made = Model({"model": model}, Serving(**settings), Measures(), earlier)
+        made = Model({"model": model}, Serving(**settings), Measures(), lambda: earlier)
         await made.start()
         try:
             return await asyncio.wait_for(scenario(made), 10)
@@ -159,6 +161,58 @@ def test_closing_refuses_those_who_wait(monkeypatch):
     assert {type(answer).__name__ for answer in answers} == {"ModelUnavailableError"}
 
 
+async def dead(model, damaged):
+    """Version 1 is damaged, and then its worker dies."""
+    damaged.append("1")
+    await FakeWorker.started[0].end()
+    while model.ready:
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("folder", ["2", "other"])
+def test_a_good_version_saves_a_worker_that_died_over_a_damaged_one(monkeypatch, folder):
+    damaged = []
+
+    async def scenario(model):
+        await dead(model, damaged)
+        with pytest.raises(ValueError, match="as the manifest says"):
+            await model.switch("broken")
+        await model.switch(folder)
+        return model.folder, (await model.decide(ask("a"))).item_ids
+
+    monkeypatch.setattr(models, "PATIENCE", (0.02,))
+    assert run(monkeypatch, scenario, damaged=damaged) == (folder, ["i1"])
+
+
+def test_the_version_before_serves_where_a_dead_one_is_damaged(monkeypatch):
+    damaged = []
+
+    async def scenario(model):
+        await dead(model, damaged)
+        while not model.ready:
+            await asyncio.sleep(0.001)
+        return model.folder, (await model.decide(ask("a"))).item_ids
+
+    monkeypatch.setattr(models, "PATIENCE", (0.02,))
+    assert run(monkeypatch, scenario, earlier=("1", "broken", "0"), damaged=damaged) == ("0", ["i1"])
+
+
+def test_a_worker_that_ends_without_a_word_is_started_again_before_another_version_is(monkeypatch):
+    silent = []
+
+    async def scenario(model):
+        await dead(model, silent)
+        await asyncio.sleep(0.05)
+        assert not model.ready
+        silent.clear()
+        while not model.ready:
+            await asyncio.sleep(0.001)
+        return model.folder
+
+    monkeypatch.setattr(models, "PATIENCE", (0.02, 0.1))
+    assert run(monkeypatch, scenario, earlier=("0",), silent=silent) == "1"
+
+
 async def under_load(model, change):
     """Requests without a pause while a change is made: their answers, and what came of it."""
     answers, going = [], True
@@ -225,7 +279,7 @@ def test_a_version_that_cannot_be_loaded_at_the_start_gives_way_to_the_latest_th
     async def scenario(model):
         return model.folder, (await model.decide(ask("a"))).item_ids
 
-    assert run(monkeypatch, scenario, "broken", ("broken", "3", "2")) == ("3", ["i1"])
+    assert run(monkeypatch, scenario, "broken", ("broken", "cut", "3"), ("cut",)) == ("3", ["i1"])
     assert caplog.text.count("expected saved_model.pb as the manifest says") == 2
     assert "serves instead" in caplog.text
     with pytest.raises(ValueError, match="as the manifest says"):

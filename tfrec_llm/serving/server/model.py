@@ -1,13 +1,13 @@
 """The model behind the server: requests that arrive together are decided together.
 
-A dead worker is replaced. Another version is taken over between two batches: in place where it differs in its policy
+A dead worker is replaced, by one of another version where its own cannot be loaded any more. Another version is taken over between two batches: in place where it differs in its policy
 alone, else by a second worker that is loaded and warm before the first one ends.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tfrec_llm.serving.server.measures import Measures
 
 log = logging.getLogger(__name__)
 PATIENCE = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before the next try, by failed starts in a row
+TRIES = 2  # starts of one version that may end without a word before those before it are tried
 
 
 @dataclass
@@ -45,12 +46,19 @@ class Model:
       order: what a worker is told to load; see `process.start`.
       settings: `[serving]`.
       measures: counts and times.
-      earlier: folders of versions that are loaded instead where that one cannot be, the first choice first.
+      others: folders of versions that are loaded instead where that one cannot be, as things stand, the first choice
+        first.
     """
 
-    def __init__(self, order: Mapping[str, Any], settings: Serving, measures: Measures, earlier: Sequence[str] = ()):
+    def __init__(
+        self,
+        order: Mapping[str, Any],
+        settings: Serving,
+        measures: Measures,
+        others: Callable[[], Sequence[str]] = tuple,
+    ):
         self._order, self._settings, self._measures = order, settings, measures
-        self._earlier = earlier
+        self._others = others
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._changes: asyncio.Queue[_Change] = asyncio.Queue()
         self._worker: process.Worker | None = None
@@ -67,7 +75,8 @@ class Model:
         """Starts the first worker and whatever keeps one there.
 
         Raises:
-          ValueError: it cannot load the model, nor one of the earlier versions.
+          ValueError: it cannot load the model, nor one of the other versions.
+          OSError: there can be no process now.
         """
         self._take(await self._first())
         self._measures.drift.refer_to(Path(self.folder))
@@ -126,14 +135,25 @@ class Model:
                 await change.worker.end()
         await asyncio.gather(*self._ending)
 
-    async def _first(self) -> process.Worker:
-        """A worker of the version that is wanted, else of the latest before it that can be loaded."""
+    async def _first(self, patient: bool = False) -> process.Worker:
+        """A worker of the version that is wanted, else of the first other one that can be loaded.
+
+        Args:
+          patient: a worker that ends without a word says nothing of its version yet.
+
+        Raises:
+          ValueError: none can be loaded.
+          ModelUnavailableError: the worker ended without a word.
+          OSError: there can be no process now.
+        """
         errors = []
-        for folder in (self.folder, *self._earlier):
+        for folder in self._folders():
             order = {**self._order, "model": folder}
             try:
                 worker = await process.start(order)
-            except ValueError as error:
+            except (ValueError, ModelUnavailableError) as error:
+                if patient and isinstance(error, ModelUnavailableError):
+                    raise
                 errors.append(error)
                 continue
             for error in errors:
@@ -142,7 +162,11 @@ class Model:
                 log.error("model version %s serves instead", worker.facts.version)
             self._order = order
             return worker
-        raise errors[0]
+        raise ValueError(str(errors[0])) from errors[0]
+
+    def _folders(self) -> Iterator[str]:
+        yield self.folder
+        yield from (other for other in self._others() if other != self.folder)
 
     def _take(self, worker: process.Worker) -> None:
         self._worker, self.facts = worker, worker.facts
@@ -183,11 +207,30 @@ class Model:
                 self._measures.worker_deaths.inc()
                 log.warning("the model worker died; another one is started")
             await asyncio.sleep(PATIENCE[min(failures, len(PATIENCE) - 1)])
+            if await self._changed():
+                continue
+            before = self.folder
             try:
-                self._take(await process.start(self._order))
-            except (ValueError, OSError) as error:
+                self._take(await self._first(failures < TRIES))
+            except (ValueError, OSError, ModelUnavailableError) as error:
                 failures += 1
                 log.error("%s", error)
+            if self.folder != before:
+                self._measures.drift.refer_to(Path(self.folder))
+
+    async def _changed(self) -> bool:
+        """Without a worker, takes a version over that waits for it; False where none does, or it can't be loaded."""
+        while not self._changes.empty():
+            change = self._changes.get_nowait()
+            try:
+                self._take(change.worker or await process.start({**self._order, "model": change.folder}))
+            except (ValueError, OSError, ModelUnavailableError) as error:
+                change.done.set_exception(error)
+                continue
+            self._order = {**self._order, "model": change.folder}
+            change.done.set_result(None)
+            return True
+        return False
 
     async def _serve(self) -> None:
         """Batch after batch, and versions between them, until the worker is dead."""

@@ -99,8 +99,11 @@ def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model 
         if not url.rpartition(":")[2].isdigit():
             raise ValueError(f"{REMOTE}: expected host:port of a TensorFlow Serving's gRPC, got {url!r}; correct it.")
         return RemoteModel(url, run / "export", settings, measures)
-    folders = [str((run / "export" / str(version)).absolute()) for version in servable_versions(run / "export")]
-    if not folders:
+
+    def servable() -> list[str]:
+        return [str((run / "export" / str(version)).absolute()) for version in servable_versions(run / "export")]
+
+    if not (folders := servable()):
         raise ValueError(f"{run / 'export'}: expected an export, found none; run `make train` or `make export` first.")
     order = {
         "model": folders[0],
@@ -110,4 +113,4 @@ def _model(run: Path, settings: Serving, url: str, measures: Measures) -> Model 
         "log_candidates": settings.log_candidates,
         "golden_overlap": settings.golden_overlap,
     }
-    return Model(order, settings, measures, folders[1:])
+    return Model(order, settings, measures, servable)
