@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tfrec_llm.serving.manifest import check_manifest, fusion_of, items_of, write_manifest
+from tfrec_llm.serving.manifest import check_manifest, differs_in, fusion_of, items_of, write_manifest
 
 
 @pytest.fixture
@@ -44,6 +44,15 @@ def test_a_foreign_folder_is_refused(folder, manifest):
         (folder / "manifest.json").write_text(manifest, "latin-1")
     with pytest.raises(ValueError, match="run `make export`"):
         check_manifest(folder)
+
+
+def test_a_version_is_judged_by_its_own_files_where_the_one_before_cannot_be_read(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    check_manifest(folder, trusted=other)
+    assert not differs_in(other, folder, ["variables/data"])
+    with pytest.raises(ValueError, match="run `make export`"):
+        differs_in(folder, other, ["variables/data"])
 
 
 def test_what_a_version_comes_from_goes_on_in_those_made_of_it(folder, tmp_path):

@@ -72,12 +72,13 @@ def check_manifest(folder: Path, trusted: Path | None = None) -> None:
 
     Args:
       folder: a version's folder.
-      trusted: a version that was checked; files that the two share (hard links) are not read again.
+      trusted: a version that was checked; files that the two share (hard links) are not read again. Where its own
+        manifest cannot be read any more, all are.
 
     Raises:
       ValueError: no manifest, or a file that is missing, cut short or changed; names the first.
     """
-    known = read_manifest(trusted) if trusted else {}
+    known = _readable(trusted) if trusted else {}
     for name, digest in read_manifest(folder).items():
         shared = trusted is not None and known.get(name) == digest and _same(folder / name, trusted / name)
         if not shared and _sha256(folder / name) != digest:
@@ -87,9 +88,26 @@ def check_manifest(folder: Path, trusted: Path | None = None) -> None:
 
 
 def differs_in(folder: Path, other: Path, names: Collection[str]) -> bool:
-    """Whether two versions have the same files, all of them equal but for some."""
-    ours, theirs = read_manifest(folder), read_manifest(other)
+    """Whether two versions have the same files, all of them equal but for some.
+
+    Args:
+      folder: a version; one whose manifest cannot be read any more is like no other.
+      other: another one.
+      names: files that may differ.
+
+    Raises:
+      ValueError: the other one has no manifest of ours.
+    """
+    ours, theirs = _readable(folder), read_manifest(other)
     return set(ours) == set(theirs) and all(ours[name] == theirs[name] for name in ours if name not in names)
+
+
+def _readable(folder: Path) -> dict[str, str]:
+    """As `read_manifest`, empty where it cannot be read."""
+    try:
+        return read_manifest(folder)
+    except ValueError:
+        return {}
 
 
 def _same(path: Path, other: Path) -> bool:

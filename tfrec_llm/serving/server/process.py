@@ -88,7 +88,9 @@ async def start(order: Mapping[str, Any]) -> Worker:
       order: the first frame: model, run, engine, threads, log_candidates.
 
     Raises:
-      ValueError: it ended before it was ready; says why.
+      ValueError: it cannot load the model; says why.
+      ModelUnavailableError: it ended without a word, as one that the system kills, or took too long.
+      OSError: there can be no process now.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -101,16 +103,17 @@ async def start(order: Mapping[str, Any]) -> Worker:
         head, _ = await asyncio.wait_for(wire.read(reader), START_SECONDS)
         if "ready" in head:
             return Worker(process, reader, writer, Facts(**head["ready"]))
-        reason = head["error"]
-    except (EOFError, TimeoutError) as error:
+        fault = ValueError(f"model worker: expected it to load {order['model']}, got: {head['error']}.")
+    except (EOFError, OSError, TimeoutError) as error:
         reason = str(error) or f"not ready after {START_SECONDS:.0f} s"
+        fault = ModelUnavailableError(f"model worker: expected it to load {order['model']}, got: {reason}")
     except BaseException:
         process.kill()
         raise
     writer.close()
     if process.returncode is None:
         process.kill()
-    raise ValueError(f"model worker: expected it to load {order['model']}, got: {reason}.")
+    raise fault
 
 
 def decided_row(place: int, k: int, head: Mapping[str, Any], arrays: Mapping[str, Any]) -> Decided:
