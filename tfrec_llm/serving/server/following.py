@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +14,17 @@ from tfrec_llm.serving.server.asks import ModelUnavailableError
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.model import Model
 
+TRIES = 3  # workers that may die over a version before it is refused
+LONGER = 10.0  # times the wait before the next try, each time
+
 log = logging.getLogger(__name__)
 
 
 async def follow(model: Model, export: Path, every: float, measures: Measures) -> None:
     """Takes over what is labelled stable, without end; what can't be served is rolled back and never tried again.
+
+    A version that workers die over is tried again after a pause, `TRIES` times in all. What the system lacks at the
+    moment, such as memory for another process, is held against no version.
 
     Args:
       model: what serves.
@@ -24,7 +32,8 @@ async def follow(model: Model, export: Path, every: float, measures: Measures) -
       every: seconds between two looks.
       measures: counts versions taken and refused.
     """
-    refused: set[int] = set()
+    deaths: Counter[int] = Counter()  # workers, by the version that they died over
+    rests: dict[int, float] = {}  # until when a version is not tried
     while True:
         await asyncio.sleep(every)
         try:
@@ -32,23 +41,33 @@ async def follow(model: Model, export: Path, every: float, measures: Measures) -
         except (ValueError, OSError) as error:
             log.error("%s", error)
             continue
-        if not wanted or wanted in refused or Path(model.folder) == (export / str(wanted)).absolute():
+        folder = (export / str(wanted)).absolute()
+        if not wanted or time.monotonic() < rests.get(wanted, 0.0) or Path(model.folder) == folder:
             continue
         try:
-            began = time.perf_counter()
-            alike = await model.switch(str((export / str(wanted)).absolute()))
+            await _take(model, folder, measures)
         except ModelUnavailableError as error:
+            deaths[wanted] += 1
             log.warning("version %d: %s", wanted, error)
-            continue
-        except (ValueError, OSError) as error:
-            refused.add(wanted)
+            rests[wanted] = time.monotonic() + every * LONGER ** deaths[wanted]
+            if deaths[wanted] >= TRIES:
+                rests[wanted] = math.inf
+                await _refuse(export, wanted, f"{TRIES} workers died over it, the last so: {error}", measures)
+        except OSError as error:
+            log.error("version %d waits: %s", wanted, error)
+        except ValueError as error:
+            rests[wanted] = math.inf
             await _refuse(export, wanted, str(error), measures)
-            continue
-        way = "in place" if alike else "by another process"
-        measures.versions.labels("in_place" if alike else "full").inc()
-        if not alike:  # a policy that learns may drift from what was exported, and is told so
-            measures.drift.refer_to(export / str(wanted))
-        log.info("model version %d is served, taken over %s in %.2f s", wanted, way, time.perf_counter() - began)
+
+
+async def _take(model: Model, folder: Path, measures: Measures) -> None:
+    began = time.perf_counter()
+    alike = await model.switch(str(folder))
+    way = "in place" if alike else "by another process"
+    measures.versions.labels("in_place" if alike else "full").inc()
+    if not alike:  # a policy that learns may drift from what was exported, and is told so
+        measures.drift.refer_to(folder)
+    log.info("model version %s is served, taken over %s in %.2f s", folder.name, way, time.perf_counter() - began)
 
 
 def _look(export: Path) -> int:

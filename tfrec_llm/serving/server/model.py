@@ -1,7 +1,8 @@
 """The model behind the server: requests that arrive together are decided together.
 
-A dead worker is replaced, by one of another version where its own cannot be loaded any more. Another version is taken over between two batches: in place where it differs in its policy
-alone, else by a second worker that is loaded and warm before the first one ends.
+A dead worker is replaced, by one of another version where its own cannot be loaded any more. Another version is taken
+over between two batches: in place where it differs in its policy alone, else by a second worker that is loaded and warm
+before the first one ends.
 """
 
 import asyncio
