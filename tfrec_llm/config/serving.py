@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from tfrec_llm.config.reader import setting
 
+MOST_HISTORY = 20_000  # items of a history that any setting may let in: more take a tenth of a second to check
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -22,7 +24,9 @@ class Serving:
     max_waiting: int = setting(1000, "requests that wait for the model at most; more get 503", low=1)
     api_keys: tuple[str, ...] = setting((), "keys that open the server (header X-API-Key); empty = it is open")
     max_k: int = setting(100, "items that a request may ask for", low=1)
-    max_history: int = setting(1000, "history items that a request may send; the newest that fit are used", low=1)
+    max_history: int = setting(
+        1000, "history items that a request may send; the newest that fit are used", low=1, high=MOST_HISTORY
+    )
     max_utterance: int = setting(2000, "characters of an utterance", low=1)
     max_events: int = setting(500, "events in one feedback request", low=1)
     max_body: int = setting(1_000_000, "bytes of a request", low=1000)

@@ -67,6 +67,17 @@ def test_nothing_and_too_much_are_refused(make_client):
         assert (answer.status_code, list(answer.json())) == (422, ["error"])
 
 
+def test_many_unknown_fields_of_an_event_are_one_error_soon(client, event):
+    taken = []
+    while len(taken) < 3 or (min(taken) >= 0.1 and len(taken) < 40):
+        began = time.perf_counter()
+        answer = client.post("/feedback", json=[event, {**event, **{f"f{place}": 0 for place in range(60_000)}}])
+        taken.append(time.perf_counter() - began)
+        assert answer.status_code == 422
+        assert answer.json() == {"error": "body.1: expected at most 20 fields, got 60004; send fewer."}
+    assert min(taken) < 0.1  # the client's own half of it is some 30 ms
+
+
 def test_many_events_wait_for_the_disk_longer_than_a_decision_would(make_client, log):
     decision = make_client().post("/recommend", json={"user_id": "ann", "k": 1}).json()["decision_id"]
     client = make_client(log_wait_ms=1.0)

@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from tfrec_llm.serving.server import predict
+
 ROW = {
     "request_id": "r", "user_id": "ann", "utterance": "", "history": ["i9"], "history_event": ["click"],
     "history_time": [5], "request_time": 0, "attributes": [], "exclude": [], "k": 2,
@@ -55,6 +57,24 @@ def test_bad_bodies(client, body):
     assert answer.status_code in (400, 422)
     assert list(answer.json()) == ["error"]
     assert client.app.state.parts.model.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"instances": [ROW] * 4_000}, "instances: expected at most 32 rows, got 4000; send fewer."),
+        ({"inputs": {name: [value] * 4_000 for name, value in ROW.items()}}, "inputs: expected at most 32 rows"),
+        ({"instances": [{**ROW, "history": [""] * 200_000}]}, "history: expected at most 50 values, got 200000"),
+        ({"instances": [{**ROW, "utterance": "x" * 900_000}]}, "utterance: expected at most 2000 characters"),
+    ],
+)
+def test_sizes_are_checked_before_values(client, body, said, monkeypatch):
+    looked = []
+    fits = predict._fits
+    monkeypatch.setattr(predict, "_fits", lambda *value: looked.append(1) or fits(*value))
+    answer = client.post(ROUTE, json=body)
+    assert (answer.status_code, said in answer.json()["error"]) == (422, True)
+    assert len(looked) < 20
 
 
 def test_bodies_that_are_no_json(client):

@@ -3,7 +3,11 @@
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
+from tfrec_llm.config.serving import MOST_HISTORY
+
+MOST_FIELDS = 20  # of an object; each that is unknown would be one more error to build
 _LATEST = 2**53  # seconds; what JSON and every database can hold exactly
 _NO_NULL = r"^[^\x00]*$"
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_NO_NULL)]
@@ -14,10 +18,24 @@ HistoryItem = Annotated[tuple[Word, Word, Seconds], Field(strict=False)]  # JSON
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class RecommendForm(BaseModel):
-    """What `/recommend` is asked."""
+class Asked(BaseModel):
+    """An object that is asked; what would take long to check is refused before it is."""
 
     model_config = _STRICT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _small(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            _check_count("fields", len(value), MOST_FIELDS)
+            history = value.get("history")
+            _check_count("history items", len(history) if isinstance(history, list) else 0, MOST_HISTORY)
+        return value
+
+
+class RecommendForm(Asked):
+    """What `/recommend` is asked."""
+
     user_id: Id = Field(description="who asks; kept as a keyed hash alone")
     utterance: Text = Field("", description="what the user says")
     history: Annotated[list[HistoryItem], FailFast()] = Field(
@@ -73,10 +91,9 @@ class RecommendAnswer(BaseModel):
     candidates: list[Considered] | None = Field(None, description="the first 20, best first; only with explain")
 
 
-class EventForm(BaseModel):
+class EventForm(Asked):
     """One thing that a user did with an item that was shown."""
 
-    model_config = _STRICT
     event_id: Id = Field(description="equal ids are one event that was sent again")
     decision_id: Id
     item_id: Id
@@ -99,3 +116,9 @@ class FeedbackAnswer(BaseModel):
 
     new: int = Field(description="events kept now")
     known: int = Field(description="events that were kept before")
+
+
+def _check_count(what: str, count: int, most: int) -> None:
+    if count > most:
+        message = "expected at most {most} {what}, got {count}; send fewer"
+        raise PydanticCustomError("too_many", message, {"what": what, "count": count, "most": most})

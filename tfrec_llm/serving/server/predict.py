@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -38,8 +37,9 @@ async def predict(request: Request) -> Response:
     if body.get("signature_name", SIGNATURE) != SIGNATURE:
         raise RefusedError(400, f"signature_name: expected {SIGNATURE}, got another; leave it out.")
     by_row = "instances" in body
-    asks = [_ask(row, parts, facts) for row in (_rows(body["instances"]) if by_row else _columns(body))]
-    check_size("instances", len(asks), parts.settings.max_batch, "rows")
+    most = parts.settings.max_batch
+    rows = _rows(body["instances"], most) if by_row else _columns(body["inputs"], most)
+    asks = [_ask(row, parts, facts) for row in rows]
     async with asyncio.timeout(parts.settings.timeout_ms / 1000):
         decided = await asyncio.gather(*(parts.model.decide(ask) for ask in asks))
     width = max((len(row.item_ids) for row in decided), default=0)
@@ -94,18 +94,19 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _rows(instances: Any) -> list[Any]:
+def _rows(instances: Any, most: int) -> list[Any]:
     if not isinstance(instances, list) or not instances:
         raise RefusedError(400, "instances: expected a list of one row or more.")
+    check_size("instances", len(instances), most, "rows")
     return instances
 
 
-def _columns(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    inputs = body["inputs"]
+def _columns(inputs: Any, most: int) -> list[dict[str, Any]]:
     lists = isinstance(inputs, dict) and all(isinstance(column, list) for column in inputs.values())
     lengths = {len(column) for column in inputs.values()} if lists else set()
     if len(lengths) != 1 or 0 in lengths:
         raise RefusedError(400, "inputs: expected lists of one length, one entry for each row.")
+    check_size("inputs", min(lengths), most, "rows")
     return [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
 
 
@@ -114,12 +115,13 @@ def _ask(row: Any, parts: Parts, facts: Facts) -> Ask:
     names = {f.name for f in fields(Ask)}
     if not isinstance(row, dict) or set(row) != names:
         raise RefusedError(400, f"expected rows with the inputs {', '.join(sorted(names))}, got others.")
-    for name, value in row.items():
-        values = value if name in WIDE and isinstance(value, list) else [value]
-        if (name in WIDE) != isinstance(value, list) or not all(_fits(name, v) for v in values):
-            raise RefusedError(400, f"{name}: expected {'integers' if name in INTEGERS else 'texts'}, got others.")
+    lists = {name: value for name, value in row.items() if isinstance(value, list)}
     for name, limit in zip(WIDE, (facts.max_history,) * 3 + (facts.max_attributes, facts.max_exclude), strict=True):
-        check_size(name, len(row[name]), limit, "values")
+        check_size(name, len(lists.get(name, ())), limit, "values")
+    for name, value in row.items():
+        values = value if name in WIDE and name in lists else [value]
+        if (name in WIDE) != (name in lists) or not all(_fits(name, v) for v in values):
+            raise RefusedError(400, f"{name}: expected {'integers' if name in INTEGERS else 'texts'}, got others.")
     check_size("utterance", len(row["utterance"]), parts.settings.max_utterance, "characters")
     most = min(parts.settings.max_k, facts.candidates)
     return Ask(**{**row, "k": min(max(row["k"], 0), most)})

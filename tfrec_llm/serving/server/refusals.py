@@ -11,6 +11,7 @@ from tfrec_llm.feedback import LogUnavailableError
 from tfrec_llm.serving.server.asks import AnswerError, ModelUnavailableError
 
 UNREADABLE = "body: expected JSON in UTF-8, got something that cannot be read as such; correct it."
+LONGEST = 100  # characters of a place: names of fields are the client's
 
 
 class RefusedError(Exception):
@@ -75,5 +76,5 @@ def _first(error: RequestValidationError) -> str:
     found = error.errors()[0]
     if found["type"] == "json_invalid":
         return UNREADABLE
-    place = ".".join(str(part) for part in found["loc"]) or "body"
+    place = ".".join(str(part)[:LONGEST] for part in found["loc"])[:LONGEST] or "body"
     return f"{place}: {found['msg']}."
