@@ -1,6 +1,7 @@
 """Which databases the event log takes, and what it says of those that it cannot use."""
 
 import threading
+import time
 
 import pytest
 import sqlalchemy
@@ -23,8 +24,45 @@ def test_a_database_that_is_gone_or_damaged_is_said(tmp_path):
 def test_only_known_databases_are_taken():
     with pytest.raises(ValueError, match="sqlite or postgresql, got one of mysql"):
         EventLog("mysql://root@localhost/x")
-    with pytest.raises(ValueError, match=r"a database URL such as sqlite:///log\.db, got 'log\.db'"):
+    with pytest.raises(ValueError, match=r"a database URL such as sqlite:///log\.db"):
         EventLog("log.db")
+    with pytest.raises(ValueError, match=r"a driver that is installed, got postgresql\+none"):
+        EventLog("postgresql+none://root@localhost/x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:/tfrec:hunter2@db/x",
+        "postgresql+psycopg://tfrec:hunter2@127.0.0.1:port/x",
+        "postgresql+psycopg://tfrec@127.0.0.1:9/x?password=hunter2",
+        "postgresql+psycopg://tfrec:hunter2@127.0.0.1:9/x",
+        "postgresql+none://tfrec:hunter2@127.0.0.1:9/x?password=hunter2",
+        "mysql://tfrec:hunter2@db/x?password=hunter2",
+    ],
+)
+def test_no_message_holds_a_password_and_each_names_the_setting_or_the_database(url):
+    with pytest.raises((ValueError, LogUnavailableError)) as caught:
+        EventLog(url)
+    assert "hunter2" not in str(caught.value)
+    assert "serving.log" in str(caught.value) or "event log postgresql+psycopg://tfrec" in str(caught.value)
+
+
+def test_a_postgresql_that_does_not_answer_is_said_to_readers_and_writers(postgresql):
+    log = EventLog(f"{postgresql}{'&' if '?' in postgresql else '?'}options=-c%20work_mem%3D1MB", most=0.3)
+    with log._reading() as connection:
+        assert connection.exec_driver_sql("SHOW work_mem").scalar() == "1MB"
+    stranger = sqlalchemy.create_engine(postgresql)
+    with stranger.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE decisions, events IN ACCESS EXCLUSIVE MODE")
+        for act in (lambda: log.known_decisions(["d1"]), lambda: log.add_events([event()])):
+            began = time.monotonic()
+            with pytest.raises(LogUnavailableError, match="statement timeout"):
+                act()
+            assert time.monotonic() - began < 3
+    stranger.dispose()
+    assert log.known_decisions(["none"]) == {}
+    log.close()
 
 
 def test_user_keys_are_the_secret_s():

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tfrec_llm.feedback.database import LogUnavailableError, make_engine, parsed_url, said, shown
 from tfrec_llm.feedback.log_rows import (
     DecisionRow,
     EventRow,
@@ -24,19 +25,16 @@ from tfrec_llm.feedback.log_rows import (
     stored_event,
 )
 from tfrec_llm.feedback.records import Decisions, Events
-from tfrec_llm.feedback.sqlite_file import PASSING, READING, begin, empty, identity, prepare
+from tfrec_llm.feedback.sqlite_file import PASSING, READING, empty, identity
 from tfrec_llm.feedback.tables import decisions, events, metadata
 
 BUSY_SECONDS = 5.0  # that a writer waits for another one
+MOST_SECONDS = 120.0  # of one statement: whoever learns may read many decisions at once
 _WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets the next sequence numbers
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
 _ROWS = 50  # in one statement
 _PAGE = 1000  # ids that are read at once
-
-
-class LogUnavailableError(RuntimeError):
-    """The database is locked, full, gone or not as it was: nothing was kept, and the same call may succeed later."""
 
 
 class Kept(NamedTuple):
@@ -60,33 +58,18 @@ class EventLog:
     Args:
       url: of SQLAlchemy: `sqlite:///path`, `postgresql+psycopg://user:password@host/database`.
       wait: seconds that a writer waits for another one; of PostgreSQL also those of connecting, 2 at least.
+      most: seconds that PostgreSQL may take over one statement, or be silent, before it counts as gone.
 
     Raises:
-      ValueError: another kind of database.
+      ValueError: no URL, or one of another kind of database.
       LogUnavailableError: it cannot be opened.
     """
 
-    def __init__(self, url: str, wait: float = BUSY_SECONDS):
-        try:
-            parsed = sql.make_url(url)
-        except sql.exc.ArgumentError as error:
-            raise ValueError(f"serving.log: expected a database URL such as sqlite:///log.db, got {url!r}.") from error
-        self._wait = wait
-        self._kind, self._name = parsed.get_backend_name(), parsed.render_as_string(hide_password=True)
-        if self._kind not in _INSERTS:
-            raise ValueError(
-                f"serving.log: expected a URL of {' or '.join(_INSERTS)}, got one of {self._kind}; say "
-                "sqlite:///path or postgresql+psycopg://user@host/database."
-            )
-        if self._kind == "sqlite":
-            self._engine = sql.create_engine(parsed, connect_args={"timeout": wait})
-            sql.event.listen(self._engine, "connect", prepare)
-            sql.event.listen(self._engine, "begin", begin)
-        else:
-            self._engine = sql.create_engine(
-                parsed, pool_pre_ping=True, connect_args={"connect_timeout": max(2, int(wait))}
-            )
-        with _said(self._name):
+    def __init__(self, url: str, wait: float = BUSY_SECONDS, most: float = MOST_SECONDS):
+        parsed = parsed_url(url)
+        self._wait, self._kind, self._name = wait, parsed.get_backend_name(), shown(parsed)
+        self._engine = make_engine(parsed, wait, most)
+        with said(self._name):
             self._make_tables()
         self._path = Path(parsed.database) if self._kind == "sqlite" and parsed.database else None
         self._file = None if self._path is None else identity(self._path)
@@ -215,7 +198,7 @@ class EventLog:
             made = connection.execute(sql.delete(decisions).where(gone_too)).rowcount
         if self._kind != "sqlite":
             return Forgotten(made, gone)
-        with _said(self._name), closing(self._engine.raw_connection()) as connection:
+        with said(self._name), closing(self._engine.raw_connection()) as connection:
             return Forgotten(made, gone, not empty(connection.driver_connection))
 
     def _rows(self, wanted: sql.Select, key: sql.Column, among: Sequence[str] | None) -> list[Mapping[str, Any]]:
@@ -231,7 +214,7 @@ class EventLog:
     def _writing(self, **options: bool) -> Iterator[sql.Connection]:
         """A transaction; one writer at a time, so that sequence numbers are seen in their order."""
         self._check_file()
-        with _said(self._name), self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with said(self._name), self._engine.connect().execution_options(**options) as connection, connection.begin():
             if self._kind == "postgresql":
                 connection.execute(sql.text(f"SET LOCAL lock_timeout = {max(1, int(1000 * self._wait))}"))
                 connection.execute(sql.text("SELECT pg_advisory_xact_lock(:name)"), {"name": _WRITERS})
@@ -240,7 +223,7 @@ class EventLog:
     @contextmanager
     def _reading(self) -> Iterator[sql.Connection]:
         self._check_file()
-        with _said(self._name), self._engine.connect().execution_options(**READING) as connection:
+        with said(self._name), self._engine.connect().execution_options(**READING) as connection:
             yield connection
 
     def _check_file(self) -> None:
@@ -265,25 +248,6 @@ def user_key(secret: bytes, user_id: str) -> str:
     if len(secret) < 16:
         raise ValueError(f"expected a secret of at least 16 bytes, got {len(secret)}; draw one with secrets.token_hex.")
     return hmac.new(secret, user_id.encode(), hashlib.sha256).hexdigest()
-
-
-def sqlite_url(path: str | Path) -> str:
-    """The URL of a SQLite file."""
-    return f"sqlite:///{Path(path).absolute()}"
-
-
-@contextmanager
-def _said(where: str) -> Iterator[None]:
-    """Turns what a database says into one sentence."""
-    try:
-        yield
-    except sql.exc.SQLAlchemyError as error:
-        reason = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
-        raise LogUnavailableError(
-            f"event log {where}: expected a database that can be read and written, got: {reason}; nothing was kept. "
-            "Free the disk, end whoever holds the lock, start the database, or give its tables and rights back, then "
-            "send the same again."
-        ) from error
 
 
 def _parts(values: list[Any], size: int = _MANY) -> Iterator[list[Any]]:

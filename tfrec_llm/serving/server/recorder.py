@@ -18,6 +18,7 @@ from tfrec_llm.serving.server.measures import Measures
 
 log = logging.getLogger(__name__)
 MOST = 2000  # rows that wait for the log
+LEAST = 5.0  # seconds after which a database that does not answer counts as gone, at least
 SLICE = 100  # decisions that retention deletes at once
 PAUSE, HOUR, DAY = 0.1, 3_600, 86_400  # seconds
 
@@ -165,7 +166,7 @@ class Recorder:
 
     def _open(self) -> EventLog:
         if self._log is None:
-            self._log = EventLog(self._url, self._wait)
+            self._log = EventLog(self._url, self._wait, max(LEAST, 2 * self._settings.timeout_ms / 1000))
         return self._log
 
     async def _retain(self) -> None:
