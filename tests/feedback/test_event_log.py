@@ -72,6 +72,29 @@ def test_events_count_once_whenever_they_come(log):
     assert log.read_decisions()[0].time.tolist() == [1_000]
 
 
+def test_groups_of_events_are_each_kept_whole_or_not_at_all(log):
+    log.add_decisions([decision(), decision("d2")])
+    groups = [
+        [event(), event("e2", decision_id="d2")],
+        [event("e3"), event("e4", decision_id="gone")],
+        [event("e2"), event("e5"), event("e5")],
+        [event("e6", decision_id="gone")],
+        [],
+    ]
+    assert log.add_events_together(groups) == [Kept(2, 0), None, Kept(1, 2), None, Kept(0, 0)]
+    assert log.read_events().event_id.tolist() == ["e1", "e2", "e5"]
+    assert log.add_events_together([groups[0]]) == [Kept(0, 2)]
+    with pytest.raises(ValueError, match="finite value"):
+        log.add_events_together([[event("e7")], [event("e8", value=float("nan"))]])
+    assert len(log.read_events().event_id) == 3
+
+
+def test_many_groups_of_events_are_counted_apart(log):
+    log.add_decisions([decision(f"d{i}") for i in range(600)])
+    groups = [[event(f"e{i}-{j}", decision_id=f"d{i}") for j in range(2)] for i in range(700)]
+    assert log.add_events_together(groups) == [Kept(2, 0)] * 600 + [None] * 100
+
+
 def test_batches_are_cut_by_sequence_number(log):
     log.add_events([event(f"e{i}") for i in range(7)])
     first = log.nth_event(after=0, count=3)

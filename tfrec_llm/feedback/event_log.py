@@ -32,6 +32,7 @@ BUSY_SECONDS = 5.0  # that a writer waits for another one
 MOST_SECONDS = 120.0  # of one statement: whoever learns may read many decisions at once
 _WRITERS = 7_402_511  # names the advisory lock of PostgreSQL: who holds it gets the next sequence numbers
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_THERE = sql.select(decisions.c.decision_id).where(decisions.c.decision_id.in_(sql.bindparam("asked", expanding=True)))
 _MANY = 500  # ids in one condition: SQLite takes 32,766 values at most, and older ones 999
 _ROWS = 50  # in one statement
 _PAGE = 1000  # ids that are read at once
@@ -98,6 +99,33 @@ class EventLog:
           LogUnavailableError: nothing was kept.
         """
         return self._add(events, "event_id", [stored_event(row) for row in rows])
+
+    def add_events_together(self, groups: Sequence[Sequence[EventRow]]) -> list[Kept | None]:
+        """Keeps events of decisions that are there, in one transaction, each group whole or not at all.
+
+        Args:
+          groups: events that belong together.
+
+        Returns:
+          What became of each group; None where one of its decisions is not there, or not any more.
+
+        Raises:
+          ValueError: a row that could not be counted; nothing was kept.
+          LogUnavailableError: nothing was kept.
+        """
+        stored = [[stored_event(row) for row in rows] for rows in groups]
+        asked = {row.decision_id for rows in groups for row in rows}
+        with self._writing() as connection:
+            there = {name for part in _parts(list(asked)) for name in connection.scalars(_THERE, {"asked": part})}
+            whole = [all(row["decision_id"] in there for row in rows) for rows in stored]
+            rows = [row for group, kept in zip(stored, whole, strict=True) if kept for row in group]
+            new = self._insert(connection, events, "event_id", rows)
+        counts = []
+        for group, kept in zip(stored, whole, strict=True):
+            own = {row["event_id"] for row in group} & new
+            new -= own  # who sent it first kept it
+            counts.append(Kept(len(own), len(group) - len(own)) if kept else None)
+        return counts
 
     def known_decisions(self, decision_ids: Sequence[str]) -> dict[str, list[str]]:
         """Decision id -> the slate that it showed; strangers are left out."""
@@ -182,13 +210,16 @@ class EventLog:
     def _add(self, table: sql.Table, key: str, rows: list[dict[str, Any]]) -> Kept:
         if not rows:
             return Kept(0, 0)
-        insert = _INSERTS[self._kind](table).on_conflict_do_nothing(index_elements=[key]).returning(table.c.sequence)
         with self._writing(**(PASSING if table is decisions else {})) as connection:
-            if len(rows) == 1:  # compiled once, where several rows in one statement are compiled each time
-                new = len(connection.execute(insert, rows[0]).all())
-            else:
-                new = sum(len(connection.execute(insert.values(part)).all()) for part in _parts(rows, _ROWS))
-        return Kept(new, len(rows) - new)
+            new = self._insert(connection, table, key, rows)
+        return Kept(len(new), len(rows) - len(new))
+
+    def _insert(self, connection: sql.Connection, table: sql.Table, key: str, rows: list[dict[str, Any]]) -> set[str]:
+        """The keys that are new."""
+        insert = _INSERTS[self._kind](table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
+        if len(rows) == 1:  # compiled once, where several rows in one statement are compiled each time
+            return set(connection.scalars(insert, rows[0]))
+        return {name for part in _parts(rows, _ROWS) for name in connection.scalars(insert.values(part))}
 
     def _forget(self, condition: sql.ColumnElement[bool], most: int | None = None) -> Forgotten:
         theirs = sql.select(decisions.c.decision_id).where(condition).order_by(decisions.c.sequence).limit(most)

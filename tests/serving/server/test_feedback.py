@@ -5,6 +5,9 @@ import time
 
 import pytest
 
+from tfrec_llm.feedback import user_key
+from tfrec_llm.serving.server.recorder import Recorder
+
 
 @pytest.fixture
 def event(client):
@@ -53,6 +56,20 @@ def test_a_bad_event_keeps_the_good_one_before_it_out(client, event, log, change
     assert message in answer.json()["error"]
     assert log.read_events().event_id.tolist() == []
     assert client.post("/feedback", json=event).json() == {"new": 1, "known": 0}
+
+
+def test_a_user_who_is_deleted_between_question_and_answer_leaves_no_event(client, event, log, monkeypatch):
+    slates = Recorder.slates
+
+    async def deleted_meanwhile(self, ids):
+        found = await slates(self, ids)
+        log.forget_user(user_key(b"0123456789abcdef", "ann"))
+        return found
+
+    monkeypatch.setattr(Recorder, "slates", deleted_meanwhile)
+    answer = client.post("/feedback", json=event)
+    assert (answer.status_code, "deleted meanwhile" in answer.json()["error"]) == (404, True)
+    assert log.read_events().event_id.tolist() == []
 
 
 def test_a_clock_that_is_a_little_ahead_is_believed(client, event):

@@ -31,6 +31,8 @@ async def feedback(form: FeedbackForm, request: Request) -> JSONResponse:
         for e in events
     ]
     kept = await parts.recorder.events(rows)
+    if kept is None:
+        raise RefusedError(404, "events: expected decisions that are in the log, got one that was deleted meanwhile.")
     for event in events:
         parts.measures.events.labels(event.event).inc()
     return JSONResponse(kept._asdict())

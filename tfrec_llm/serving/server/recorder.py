@@ -5,11 +5,12 @@ are then answered without an id. Events are refused when it is locked or gone, a
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tfrec_llm.config import Serving
@@ -21,6 +22,8 @@ MOST = 2000  # rows that wait for the log
 LEAST = 5.0  # seconds after which a database that does not answer counts as gone, at least
 SLICE = 100  # decisions that retention deletes at once
 PAUSE, HOUR, DAY = 0.1, 3_600, 86_400  # seconds
+TOGETHER = 1000  # events in one transaction, but for a request that has more
+_Outcome = tuple[Any, Exception | None]  # of a job: its result, or why there is none
 
 
 @dataclass
@@ -28,7 +31,7 @@ class _Job:
     work: Callable[[EventLog], Any]
     done: asyncio.Future
     decision: DecisionRow | None = None
-    since: float = field(default_factory=time.perf_counter)
+    events: Sequence[EventRow] = ()
 
 
 class Recorder:
@@ -91,14 +94,17 @@ class Recorder:
         """
         return await self._ask(lambda kept: kept.known_decisions(decision_ids), patient=True)
 
-    async def events(self, rows: Sequence[EventRow]) -> Kept:
+    async def events(self, rows: Sequence[EventRow]) -> Kept | None:
         """Keeps events; returns when they are on disk.
+
+        Returns:
+          What became of them; None where one of their decisions is not in the log any more: nothing was kept.
 
         Raises:
           LogUnavailableError: nothing was kept, or it took longer than `serving.timeout_ms` to know.
           ValueError: a row that could not be counted.
         """
-        return await self._ask(lambda kept: kept.add_events(rows), patient=True)
+        return await self._ask(lambda kept: kept.add_events_together([rows])[0], events=rows, patient=True)
 
     async def available(self) -> bool:
         """Whether the log can be read now."""
@@ -109,13 +115,17 @@ class Recorder:
         return True
 
     async def _ask(
-        self, work: Callable[[EventLog], Any], decision: DecisionRow | None = None, patient: bool = False
+        self,
+        work: Callable[[EventLog], Any],
+        decision: DecisionRow | None = None,
+        events: Sequence[EventRow] = (),
+        patient: bool = False,
     ) -> Any:
         """What `work` returns in the log's thread; the patient wait for those before them."""
         most = self._settings.timeout_ms / 1000 if patient else 2 * self._wait
         if self._stuck_since and time.perf_counter() - self._stuck_since > most:
             raise LogUnavailableError("the event log is busy; send the same again in a moment")
-        job = _Job(work, asyncio.get_running_loop().create_future(), decision)
+        job = _Job(work, asyncio.get_running_loop().create_future(), decision, events)
         try:
             self._jobs.put_nowait(job)
             return await asyncio.wait_for(job.done, most)
@@ -124,16 +134,17 @@ class Recorder:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+
+        def tell(*outcome: Any) -> None:
+            loop.call_soon_threadsafe(self._settle, *outcome)
+
         while True:
             jobs = [await self._jobs.get()]
             while not self._jobs.empty():
                 jobs.append(self._jobs.get_nowait())
-            wanted = [job for job in jobs if not job.done.done()]
             self._stuck_since = time.perf_counter()
-            results = await loop.run_in_executor(self._thread, self._work, wanted)
+            await loop.run_in_executor(self._thread, self._work, [job for job in jobs if not job.done.done()], tell)
             self._stuck_since = 0.0
-            for job, (result, error) in zip(wanted, results, strict=True):
-                self._settle(job, result, error)
 
     def _settle(self, job: _Job, result: Any, error: Exception | None) -> None:
         if isinstance(error, LogUnavailableError):
@@ -145,24 +156,37 @@ class Recorder:
         else:
             job.done.set_exception(error)
 
-    def _work(self, jobs: Sequence[_Job]) -> list[tuple[Any, Exception | None]]:
-        """In the log's thread: all decisions in one transaction, then the rest one by one, in order."""
-        try:
-            kept = self._open()
-            together = [job.decision for job in jobs if job.decision is not None]
-            if len(together) > 1 and self._all(kept, together):
-                return [(True, None) if job.decision is not None else _tried(job, kept) for job in jobs]
-        except Exception as error:  # every job gets it as its own
-            return [(None, error)] * len(jobs)
-        return [_tried(job, kept) for job in jobs]
+    def _work(self, jobs: Sequence[_Job], tell: Callable[..., None]) -> None:
+        """In the log's thread: decisions, then what is read, then events; who is done is told at once."""
+        events = [job for job in jobs if job.events]
+        reads = [job for job in jobs if job.decision is None and not job.events]
+        locked = self._do([job for job in jobs if job.decision is not None], _add_decisions, tell)
+        gone = self._do(reads, _one_by_one, tell) or locked
+        while events:
+            sizes = itertools.accumulate(len(job.events) for job in events)
+            count = max(1, sum(size <= TOGETHER for size in sizes))
+            gone = self._do(events[:count], _add_events, tell, gone)
+            events = events[count:]
 
-    def _all(self, kept: EventLog, rows: Sequence[DecisionRow]) -> bool:
-        """Keeps decisions together; False where one of them is refused and each must be tried alone."""
+    def _do(
+        self,
+        jobs: Sequence[_Job],
+        work: Callable[[EventLog, Sequence[_Job]], list[_Outcome]],
+        tell: Callable[..., None],
+        gone: LogUnavailableError | None = None,
+    ) -> LogUnavailableError | None:
+        """Does jobs of one kind. Where the log is not available, says why: the others need not find it out again."""
+        if not jobs:
+            return gone
         try:
-            kept.add_decisions(rows)
-        except ValueError:
-            return False
-        return True
+            if gone is not None:
+                raise gone
+            outcomes = work(self._open(), jobs)
+        except Exception as error:  # every job gets it as its own
+            outcomes = [(None, error)] * len(jobs)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            tell(job, *outcome)
+        return next((error for _, error in outcomes if isinstance(error, LogUnavailableError)), None)
 
     def _open(self) -> EventLog:
         if self._log is None:
@@ -187,7 +211,38 @@ class Recorder:
             await asyncio.sleep(HOUR)
 
 
-def _tried(job: _Job, kept: EventLog) -> tuple[Any, Exception | None]:
+def _add_decisions(kept: EventLog, jobs: Sequence[_Job]) -> list[_Outcome]:
+    """All in one transaction; where one of them is refused, each alone."""
+    if len(jobs) == 1:
+        return _one_by_one(kept, jobs)
+    try:
+        kept.add_decisions([job.decision for job in jobs])
+    except ValueError:
+        return _one_by_one(kept, jobs)
+    return [(True, None)] * len(jobs)
+
+
+def _add_events(kept: EventLog, jobs: Sequence[_Job]) -> list[_Outcome]:
+    """As `_add_decisions`; what each job is told are counts of its own."""
+    if len(jobs) == 1:
+        return _one_by_one(kept, jobs)
+    try:
+        return [(counts, None) for counts in kept.add_events_together([job.events for job in jobs])]
+    except ValueError:
+        return _one_by_one(kept, jobs)
+
+
+def _one_by_one(kept: EventLog, jobs: Sequence[_Job]) -> list[_Outcome]:
+    """Until the log is not available: then nobody else waits for it."""
+    outcomes, gone = [], None
+    for job in jobs:
+        result, error = (None, gone) if gone else _tried(job, kept)
+        gone = error if isinstance(error, LogUnavailableError) else None
+        outcomes.append((result, error))
+    return outcomes
+
+
+def _tried(job: _Job, kept: EventLog) -> _Outcome:
     try:
         return job.work(kept), None
     except Exception as error:  # the job's own
