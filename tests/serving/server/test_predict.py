@@ -1,5 +1,6 @@
 """TensorFlow Serving's REST form over a model that is none."""
 
+import base64
 import json
 import math
 
@@ -38,6 +39,16 @@ def test_columns_answer_in_columns(client):
         {"instances": [ROW], "inputs": {}},
         {"instances": [{**ROW, "k": "2"}]},
         {"instances": [{**ROW, "k": math.nan}]},
+        {"instances": [{**ROW, "k": 41}]},
+        {"instances": [{**ROW, "k": {"b64": "Mg=="}}]},
+        {"instances": [{**ROW, "utterance": {"b64": "no base64!"}}]},
+        {"instances": [{**ROW, "utterance": {"b64": "手机"}}]},
+        {"instances": [{**ROW, "utterance": {"b64": "//8="}}]},
+        {"instances": [{**ROW, "utterance": {"b64": 3}}]},
+        {"instances": [{**ROW, "utterance": {"b64": "aGk=", "more": 1}}]},
+        {"instances": [{**ROW, "history": [{"b64": "//8="}]}]},
+        {"instances": [{**ROW, "history": {"b64": "aGk="}}]},
+        {"instances": [{**ROW, "user_id": {"b64": "AA=="}}]},
         {"instances": [{**ROW, "history": "i9"}]},
         {"instances": [{**ROW, "user_id": ["ann"]}]},
         {"instances": [{**ROW, "user_id": "a\0"}]},
@@ -82,11 +93,67 @@ def test_bodies_that_are_no_json(client):
         assert client.post(ROUTE, content=body).status_code == 400
 
 
+def encoded(value):
+    """A value as a client of TensorFlow Serving may send it: texts in base64."""
+    if isinstance(value, list):
+        return [encoded(each) for each in value]
+    return {"b64": base64.b64encode(value.encode()).decode()} if isinstance(value, str) else value
+
+
+def test_texts_may_come_in_base64(client):
+    row = {**ROW, "utterance": "手机", "user_id": "ünal", "history": ["i9"], "attributes": ["25"]}
+    sent = {name: encoded(value) for name, value in row.items()}
+    plain = client.post(ROUTE, json={"instances": [row]}).json()
+    assert client.post(ROUTE, json={"instances": [sent]}).json() == plain
+    columns = client.post(ROUTE, json={"inputs": {name: [value] for name, value in sent.items()}}).json()["outputs"]
+    assert columns["item_ids"] == [["i1", "i2"]]
+    first, second, third = client.app.state.parts.model.asked
+    assert (first, first.utterance) == (second, "手机") == (third, "手机")
+    bad = client.post(ROUTE, json={"instances": [{**row, "history": [{"b64": "//8="}]}]}).json()["error"]
+    assert bad == 'history: expected under "b64" the base64 of a text in UTF-8, got something else; encode it again.'
+
+
+def test_more_than_the_limit_is_said_and_not_cut(client):
+    answer = client.post(ROUTE, json={"instances": [{**ROW, "k": 41}]})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "k: expected at most 40 items, got 41; ask for fewer."},
+    )
+
+
+@pytest.mark.parametrize("which", ["versions/7", "labels/stable"])
+def test_what_serves_may_be_named(client, which):
+    base = f"/v1/models/recommender/{which}"
+    assert client.post(f"{base}:predict", json={"instances": [ROW]}).json()["predictions"][0]["item_ids"] == [
+        "i1",
+        "i2",
+    ]
+    assert client.get(base).json()["model_version_status"][0]["version"] == "7"
+    assert client.get(f"{base}/metadata").json()["model_spec"]["version"] == "7"
+
+
+@pytest.mark.parametrize("which", ["versions/8", "versions/x", "versions/07", "labels/canary"])
+def test_what_does_not_serve_is_not_found(client, which):
+    base = f"/v1/models/recommender/{which}"
+    for answer in (
+        client.post(f"{base}:predict", json={"instances": [ROW]}),
+        client.get(base),
+        client.get(f"{base}/metadata"),
+    ):
+        assert (answer.status_code, list(answer.json())) == (404, ["error"])
+
+
 def test_metadata_names_the_inputs_and_the_version(client):
     answer = client.get("/v1/models/recommender/metadata").json()
     assert answer["model_spec"]["version"] == "7"
     inputs = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]
     assert set(inputs) == set(ROW)
     assert inputs["history"]["tensor_shape"]["dim"][1]["size"] == "50"
+    assert inputs["k"] == {"dtype": "DT_INT32", "tensor_shape": {"dim": [{"size": "-1", "name": ""}]}}
+    outputs = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]["outputs"]
+    row = client.post(ROUTE, json={"instances": [ROW]}).json()["predictions"][0]
+    assert set(outputs) == set(row)
+    assert outputs["because"]["dtype"] == "DT_STRING"
+    assert [dim["size"] for dim in outputs["because"]["tensor_shape"]["dim"]] == ["-1", "-1", "3"]
     status = client.get("/v1/models/recommender").json()["model_version_status"]
     assert [(one["version"], one["state"]) for one in status] == [("7", "AVAILABLE")]

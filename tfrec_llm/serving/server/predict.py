@@ -1,6 +1,7 @@
 """TensorFlow Serving's own REST form: what speaks to it speaks to this server without a change."""
 
 import asyncio
+import base64
 import json
 import math
 from dataclasses import fields
@@ -15,24 +16,36 @@ from tfrec_llm.serving.server.parts import Parts
 from tfrec_llm.serving.server.refusals import RefusedError
 
 NAME = "recommender"
+MODEL = f"/v1/models/{NAME}"
 SIGNATURE = "serving_default"
 WIDE = ("history", "history_event", "history_time", "attributes", "exclude")
-INTEGERS = ("history_time", "request_time", "k")
-OUTPUTS = (
-    "item_ids", "scores", "propensities", "because", "intent", "emotion", "sentiment", "intent_probability",
-    "emotion_probability", "model_version",
-)  # fmt: skip
+INTEGERS = {"history_time": "DT_INT64", "request_time": "DT_INT64", "k": "DT_INT32"}
+OUTPUTS = {  # kind, and sizes after the rows
+    "item_ids": ("DT_STRING", -1),
+    "scores": ("DT_FLOAT", -1),
+    "propensities": ("DT_FLOAT", -1),
+    "because": ("DT_STRING", -1, 3),
+    "intent": ("DT_STRING",),
+    "emotion": ("DT_STRING",),
+    "sentiment": ("DT_STRING",),
+    "intent_probability": ("DT_FLOAT",),
+    "emotion_probability": ("DT_FLOAT",),
+    "model_version": ("DT_STRING",),
+}
 EMPTY = {"item_ids": "", "scores": -math.inf, "propensities": 0.0, "because": ["", "", ""]}
 router = APIRouter()
 
 
-@router.post(f"/v1/models/{NAME}:predict")
+@router.post(f"{MODEL}:predict")
+@router.post(f"{MODEL}/versions/{{version}}:predict")
+@router.post(f"{MODEL}/labels/{{label}}:predict")
 async def predict(request: Request) -> Response:
-    """{"instances": [{...}, ...]} or {"inputs": {name: [...], ...}}: the inputs of `serving_default`."""
+    """{"instances": [{...}, ...]} or {"inputs": {name: [...], ...}}: the inputs of `serving_default`.
+
+    A text may be {"b64": its base64}.
+    """
     parts: Parts = request.app.state.parts
-    facts = parts.model.facts
-    if facts is None:
-        raise ModelUnavailableError("the model is being loaded; ask again in a moment")
+    facts = _served(request)
     body = _object(await request.body())
     if body.get("signature_name", SIGNATURE) != SIGNATURE:
         raise RefusedError(400, f"signature_name: expected {SIGNATURE}, got another; leave it out.")
@@ -50,16 +63,19 @@ async def predict(request: Request) -> Response:
     )
 
 
-@router.get(f"/v1/models/{NAME}/metadata")
+@router.get(f"{MODEL}/metadata")
+@router.get(f"{MODEL}/versions/{{version}}/metadata")
+@router.get(f"{MODEL}/labels/{{label}}/metadata")
 async def metadata(request: Request) -> JSONResponse:
-    """Name, version and inputs of the model."""
-    facts = request.app.state.parts.model.facts
-    if facts is None:
-        raise ModelUnavailableError("the model is being loaded; ask again in a moment")
+    """Name, version, inputs and outputs of the model."""
+    facts = _served(request)
     widths = {"history": facts.max_history, "attributes": facts.max_attributes, "exclude": facts.max_exclude}
     widths |= dict.fromkeys(("history_event", "history_time"), facts.max_history)
-    inputs = {f.name: _tensor(f.name, widths.get(f.name)) for f in fields(Ask)}
-    definition = {SIGNATURE: {"inputs": inputs, "method_name": "tensorflow/serving/predict"}}
+    inputs = {
+        f.name: _tensor(INTEGERS.get(f.name, "DT_STRING"), *filter(None, [widths.get(f.name)])) for f in fields(Ask)
+    }
+    outputs = {name: _tensor(kind, *sizes) for name, (kind, *sizes) in OUTPUTS.items()}
+    definition = {SIGNATURE: {"inputs": inputs, "outputs": outputs, "method_name": "tensorflow/serving/predict"}}
     return JSONResponse(
         {
             "model_spec": {"name": NAME, "signature_name": "", "version": facts.version},
@@ -68,20 +84,34 @@ async def metadata(request: Request) -> JSONResponse:
     )
 
 
-@router.get(f"/v1/models/{NAME}")
+@router.get(MODEL)
+@router.get(f"{MODEL}/versions/{{version}}")
+@router.get(f"{MODEL}/labels/{{label}}")
 async def status(request: Request) -> JSONResponse:
     """Which version is served."""
     model = request.app.state.parts.model
     state = "AVAILABLE" if model.ready else "LOADING"
-    version = model.facts.version if model.facts else "0"
+    version = _served(request).version if model.facts else "0"
     error = {"error_code": "OK", "error_message": ""}
     return JSONResponse({"model_version_status": [{"version": version, "state": state, "status": error}]})
 
 
-def _tensor(name: str, width: int | None) -> dict[str, Any]:
-    integer = {"k": "DT_INT32"}.get(name, "DT_INT64") if name in INTEGERS else "DT_STRING"
-    sizes = ["-1"] if width is None else ["-1", str(width)]
-    return {"dtype": integer, "tensor_shape": {"dim": [{"size": size, "name": ""} for size in sizes]}}
+def _served(request: Request) -> Facts:
+    """Of the version that is served, where the path asks for no other."""
+    parts: Parts = request.app.state.parts
+    facts, label = parts.model.facts, parts.settings.label
+    if facts is None:
+        raise ModelUnavailableError("the model is being loaded; ask again in a moment")
+    asked = request.path_params
+    if asked.get("version", facts.version) != facts.version or asked.get("label", label) != label:
+        message = f"{NAME}: expected version {facts.version} or label {label}, got another; only what serves is asked."
+        raise RefusedError(404, message)
+    return facts
+
+
+def _tensor(kind: str, *sizes: int) -> dict[str, Any]:
+    """A tensor of rows, for the metadata; -1 = any size."""
+    return {"dtype": kind, "tensor_shape": {"dim": [{"size": str(size), "name": ""} for size in (-1, *sizes)]}}
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -115,16 +145,31 @@ def _ask(row: Any, parts: Parts, facts: Facts) -> Ask:
     names = {f.name for f in fields(Ask)}
     if not isinstance(row, dict) or set(row) != names:
         raise RefusedError(400, f"expected rows with the inputs {', '.join(sorted(names))}, got others.")
-    lists = {name: value for name, value in row.items() if isinstance(value, list)}
     for name, limit in zip(WIDE, (facts.max_history,) * 3 + (facts.max_attributes, facts.max_exclude), strict=True):
-        check_size(name, len(lists.get(name, ())), limit, "values")
+        check_size(name, len(row[name]) if isinstance(row[name], list) else 0, limit, "values")
+    row = {name: _decoded(name, value) for name, value in row.items()}
+    text, most = row["utterance"], min(parts.settings.max_k, facts.candidates)
+    check_size("utterance", len(text) if isinstance(text, str) else 0, parts.settings.max_utterance, "characters")
     for name, value in row.items():
-        values = value if name in WIDE and name in lists else [value]
-        if (name in WIDE) != (name in lists) or not all(_fits(name, v) for v in values):
+        values = value if name in WIDE else [value]
+        if not isinstance(values, list) or not all(_fits(name, v) for v in values):
             raise RefusedError(400, f"{name}: expected {'integers' if name in INTEGERS else 'texts'}, got others.")
-    check_size("utterance", len(row["utterance"]), parts.settings.max_utterance, "characters")
-    most = min(parts.settings.max_k, facts.candidates)
-    return Ask(**{**row, "k": min(max(row["k"], 0), most)})
+    if row["k"] > most:
+        raise RefusedError(400, f"k: expected at most {most} items, got {row['k']}; ask for fewer.")
+    return Ask(**{**row, "k": max(row["k"], 0)})
+
+
+def _decoded(name: str, value: Any) -> Any:
+    """A value whose texts are texts, where they came as {"b64": base64}; what is neither is left as it is."""
+    if name in WIDE and isinstance(value, list):
+        return [_decoded(name, each) if isinstance(each, dict) else each for each in value]
+    if not isinstance(value, dict) or set(value) != {"b64"}:
+        return value
+    try:
+        return base64.b64decode(value["b64"], validate=True).decode("utf-8")
+    except (TypeError, ValueError) as error:
+        message = f'{name}: expected under "b64" the base64 of a text in UTF-8, got something else; encode it again.'
+        raise RefusedError(400, message) from error
 
 
 def _fits(name: str, value: Any) -> bool:
