@@ -2,8 +2,8 @@
 
 Ends when it is interrupted; `--once` when no batch of events is left. `--rollback` goes back to the version before,
 `--replay` learns everything again and compares, `--labels` waits until models.config may name the version that serves
-to a TensorFlow Serving, `--forget` deletes a user from the log. `--stage items` reads the items file again instead: the
-next version knows new items without a training.
+to a TensorFlow Serving, `--forget` deletes a user from the log, and fails where it finds nothing. `--stage items` reads
+the items file again instead: the next version knows new items without a training.
 """
 
 import argparse
@@ -84,13 +84,24 @@ def _done(options: argparse.Namespace, config: Config, run: Path) -> str:
 
 
 def _forget(config: Config, run: Path, user: str) -> str:
-    """Deletes a user's rows from the event log."""
+    """Deletes a user's rows from the event log.
+
+    Raises:
+      ValueError: there are none, as with another secret or log than the server's.
+    """
     key = user_key(read_secret(run, draw=False), user)
-    with contextlib.closing(EventLog(log_url(run, config.serving))) as log:
+    with contextlib.closing(EventLog(log_url(run, config.serving), new=False)) as log:
         gone = log.forget_user(key)
+    if not gone.decisions and not gone.events:
+        kept = (
+            "; somebody reads the log, whose file keeps what was deleted before until then" if gone.is_pending else ""
+        )
+        raise ValueError(
+            f"--forget: expected decisions of this user, nothing found: is this the server's secret and log?{kept}"
+        )
     said = f"update: {gone.decisions:,} decisions and {gone.events:,} events of this user are deleted"
     if gone.is_pending:
-        return f"{said}; somebody reads the log, whose file keeps the bytes until then: call this again in a moment"
+        return f"{said}; somebody reads the log, whose file keeps the bytes until then: call this once more in a moment"
     return f"{said}; what was learnt from them stays in the weights until they are trained again"
 
 

@@ -29,8 +29,23 @@ def test_what_is_deleted_is_the_user_s_and_is_said(tmp_path, log, capsys, monkey
     forget(tmp_path, "ann")
     assert "1 decisions and 1 events of this user are deleted" in capsys.readouterr().out
     assert log.read_decisions()[0].decision_id.tolist() == ["d2"]
-    forget(tmp_path, "nobody")
-    assert "0 decisions and 0 events" in capsys.readouterr().out
+    for user in ("nobody", "ann"):
+        with pytest.raises(ValueError, match="nothing found: is this the server's secret and log"):
+            forget(tmp_path, user)
+    assert capsys.readouterr().out == ""
+
+
+def test_another_secret_or_log_than_the_server_s_is_no_success(tmp_path, log, monkeypatch):
+    log.add_decisions([decision("d1", user_key=user_key(SECRET.encode(), "ann"))])
+    monkeypatch.setenv(secret.VARIABLE, "another secret of the tests")
+    with pytest.raises(ValueError, match="nothing found: is this the server's secret and log"):
+        forget(tmp_path, "ann")
+    monkeypatch.setenv(secret.VARIABLE, SECRET)
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(ValueError, match="expected the server's database file, found none"):
+        forget(tmp_path / "elsewhere", "ann")
+    assert not list((tmp_path / "elsewhere").glob("log.db*"))
+    assert log.read_decisions()[0].decision_id.tolist() == ["d1"]
 
 
 def test_without_the_server_s_secret_nobody_is_found(tmp_path, log, monkeypatch):

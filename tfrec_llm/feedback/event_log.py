@@ -60,19 +60,24 @@ class EventLog:
       url: of SQLAlchemy: `sqlite:///path`, `postgresql+psycopg://user:password@host/database`.
       wait: seconds that a writer waits for another one; of PostgreSQL also those of connecting, 2 at least.
       most: seconds that PostgreSQL may take over one statement, or be silent, before it counts as gone.
+      new: whether a SQLite file that is not there is made.
 
     Raises:
-      ValueError: no URL, or one of another kind of database.
+      ValueError: no URL, or one of another kind of database; no file, where none is to be made.
       LogUnavailableError: it cannot be opened.
     """
 
-    def __init__(self, url: str, wait: float = BUSY_SECONDS, most: float = MOST_SECONDS):
+    def __init__(self, url: str, wait: float = BUSY_SECONDS, most: float = MOST_SECONDS, new: bool = True):
         parsed = parsed_url(url)
         self._wait, self._kind, self._name = wait, parsed.get_backend_name(), shown(parsed)
         self._engine = make_engine(parsed, wait, most)
+        self._path = Path(parsed.database) if self._kind == "sqlite" and parsed.database else None
+        if not new and self._path is not None and not self._path.exists():
+            raise ValueError(
+                f"event log {self._name}: expected the server's database file, found none; correct the URL."
+            )
         with said(self._name):
             self._make_tables()
-        self._path = Path(parsed.database) if self._kind == "sqlite" and parsed.database else None
         self._file = None if self._path is None else identity(self._path)
 
     def _make_tables(self) -> None:
