@@ -21,6 +21,7 @@ from tests.serving.server.conftest import Stub
 from tfrec_llm.config import Serving
 from tfrec_llm.feedback import sqlite_url
 from tfrec_llm.serving.server import Parts, make_app
+from tfrec_llm.serving.server.connection import Connection
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.page.facts import PageFacts
 from tfrec_llm.serving.server.recorder import Recorder
@@ -94,7 +95,7 @@ def stubbed(database, titles, model=None, attributes=(), **settings):
         made, model or Stub(), Recorder(sqlite_url(database), made, measures), measures, b"0123456789abcdef",
         ("click", "buy", "reward"), titles, page,
     )  # fmt: skip
-    server = uvicorn.Server(uvicorn.Config(make_app(parts), port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(make_app(parts), http=Connection, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.serving.server.running import Server, start, stubbed
-from tfrec_llm.serving.server import app, gate
+from tfrec_llm.serving.server import app, connection, gate
 
 BODY = json.dumps({"user_id": "ann", "k": 1}).encode()
 
@@ -61,6 +61,44 @@ def test_a_body_that_comes_in_parts_but_in_time_is_answered(url):
         time.sleep(0.05)
         opened.sendall(BODY[5:])
         assert opened.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /recommend HTTP/1.1\r\nHost: here\r\n"])
+def test_a_head_that_does_not_end_ends_its_connection(url, monkeypatch, begun):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.5)
+    with connected(url) as opened:
+        began = time.monotonic()
+        opened.sendall(begun)
+        for _ in range(5 if begun else 0):
+            opened.sendall(b"X-More: x\r\n")
+            time.sleep(0.05)
+        assert answer(opened) == ""
+        assert 0.4 < time.monotonic() - began < 20
+
+
+def test_the_second_head_of_a_connection_has_its_time_too(url, monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.5)
+    with connected(url) as opened:
+        for _ in range(2):
+            opened.sendall(head(len(BODY)) + BODY)
+            assert opened.recv(65_536).startswith(b"HTTP/1.1 200 ")
+            time.sleep(0.6)  # no head has begun: the connection is kept
+        began = time.monotonic()
+        opened.sendall(b"GET / HT")
+        assert answer(opened) == ""
+        assert 0.4 < time.monotonic() - began < 4  # uvicorn's own clock stands still from the first byte on
+
+
+@pytest.mark.parametrize(
+    "sent", [b"no HTTP at all\r\n\r\n", b"GET /healthz HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nA\r\n\r\n"]
+)
+def test_what_is_no_http_is_one_json_error(url, sent):
+    with connected(url) as opened:
+        opened.sendall(sent)
+        top, _, body = answer(opened).partition("\r\n\r\n")
+    assert top.startswith("HTTP/1.1 400 ")
+    assert "content-type: application/json" in top.lower()
+    assert list(json.loads(body)) == ["error"]
 
 
 def test_an_open_request_does_not_hold_the_end_up(smoke_run, tmp_path):

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from tfrec_llm.config import Serving
 from tfrec_llm.data.storage import CATALOGUE
 from tfrec_llm.serving.server import feedback, health, predict, recommend
+from tfrec_llm.serving.server.connection import Connection
 from tfrec_llm.serving.server.following import follow, follow_file
 from tfrec_llm.serving.server.gate import Gate
 from tfrec_llm.serving.server.model import Model
@@ -67,7 +68,9 @@ async def serve(run: Path, settings: Serving) -> None:
     """
     parts = compose(run, settings)
     quiet = {"access_log": False, "log_level": "warning"}
-    config = uvicorn.Config(make_app(parts), lifespan="on", timeout_graceful_shutdown=END_SECONDS, **quiet)
+    config = uvicorn.Config(
+        make_app(parts), lifespan="on", http=Connection, timeout_graceful_shutdown=END_SECONDS, **quiet
+    )
     listening, following = _bind(settings.host, settings.port), []
     try:
         await parts.model.start()
