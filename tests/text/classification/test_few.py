@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Augment, Component, Little, Regularise, Text
 from tfrec_llm.text.classification.few import FEW, few, fit_few
+from tfrec_llm.text.classification.scope import ALL
 from tfrec_llm.text.classification.tasks import Task
 
 DIM = 16
@@ -44,12 +45,36 @@ def test_what_it_says_of_itself_is_about_true():
     assert abs(sure - accuracy(head, task, vectors)) < 0.12
 
 
-def test_after_contrast_the_folds_do_not_say_how_sure_it_may_be():
+def tuned(task: Task, vectors: np.ndarray, few_shot: str = "supcon"):
+    """A head on an encoder that has learnt, or will learn, from the training rows."""
+    return fit_few(task, vectors, Text(finetuning=Component("lora"), little=Little(few_shot=few_shot)), seed=1)
+
+
+@pytest.mark.parametrize("few_shot", ["none", "supcon"])
+def test_where_the_encoder_learns_the_rows_the_folds_do_not_say_how_sure_it_may_be(few_shot):
     """The encoder has drawn the labels apart on these very rows; on others it will not be as right."""
     task, vectors = world(5, 10, spread=0.01)
-    plain, contrasted = (fit_few(task, vectors, Text(little=Little(few_shot=n)), seed=1) for n in ("none", "supcon"))
+    plain, contrasted = fit_few(task, vectors, Text(), seed=1), tuned(task, vectors, few_shot)
     assert plain.temperature.numpy() < 0.5 < contrasted.temperature.numpy() == 1
+    assert plain.threshold.numpy() > contrasted.threshold.numpy() == pytest.approx(ALL)
     np.testing.assert_array_equal(plain.kernel, contrasted.kernel)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_after_contrast_most_new_rows_are_not_taken_for_none(validated):
+    """Training rows lie close together, as contrast leaves them; new ones lie about."""
+    (_, near), (task, far) = world(5, 40, spread=0.01), world(5, 40, spread=0.6)
+    vectors = np.where((task.split == "train")[:, None], near, far)
+    split = task.split.astype("<U10")
+    if validated:
+        rows = np.flatnonzero(split == "train").reshape(5, 40)[:, 10:].ravel()
+        split[rows], vectors[rows] = "validation", far[rows]
+    task = Task(task.name, task.label, task.labels, task.texts, task.targets, split, task.corpus)
+    head, test = tuned(task, vectors), task.split == "test"
+    known = head.known(tf.constant(vectors[test])).numpy().mean()
+    assert known > 0.9
+    sure = head.probabilities(tf.constant(vectors[test])).numpy().max(1).mean()
+    assert not validated or abs(sure - accuracy(head, task, vectors)) < 0.1
 
 
 def test_a_label_without_rows_is_next_to_impossible_and_one_row_is_enough_to_be_heard():

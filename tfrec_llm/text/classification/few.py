@@ -2,7 +2,8 @@
 
 Ten examples of each label are too few to stop a training by and for a hidden layer to help: a linear head whose penalty
 is chosen by cross-validation learns more from them, in a second. Its temperature and threshold come from answers that
-rows were given by heads that had not learnt from them, so that no row need be held out. Used by `fit`.
+rows were given by heads that had not learnt from them, so that no row need be held out; where the encoder learns from
+the rows too, from validation rows alone. Used by `fit`.
 """
 
 import logging
@@ -47,7 +48,8 @@ def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> He
       seed: of the folds.
 
     Returns:
-      A calibrated head without a hidden layer.
+      A head without a hidden layer, calibrated unless the encoder is trained and no row validates: its temperature is
+      1 then, and it takes nothing for none.
     """
     # where encoder and head go on together, validation rows choose the pass, and must be new to the head
     kept = (task.split == "train") | ((task.split == "validation") & (settings.finetuning.name == "frozen"))
@@ -61,11 +63,18 @@ def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> He
     head = Head(embeddings.shape[1], size, 0, settings.dropout, seed=seed)
     head.kernel.assign(kernel)
     head.bias.assign(bias)
-    head.settle(tried[best], targets, settings.none_share if task.label == "intent" else 0.0)
-    if settings.little.few_shot != "none":  # the encoder has learnt these labels: folds answer as they would no new row
-        head.temperature.assign(1.0)
+    _calibrate(head, task, embeddings, settings, tried[best])
     log.info("text %s: %d rows of %d labels, linear, C = %g.", task.name, len(targets), size, best)
     return head
+
+
+def _calibrate(head: Head, task: Task, embeddings: np.ndarray, settings: Text, folds: np.ndarray) -> None:
+    """Temperature and threshold from the folds' logits [kept rows, labels], or from rows that the encoder never saw."""
+    held, none_share = task.split == "validation", settings.none_share if task.label == "intent" else 0.0
+    if settings.finetuning.name == "frozen":
+        head.settle(folds, task.targets[task.split != "test"], none_share)
+    elif held.any():  # folds of rows that the encoder has learnt answer as they would no new row
+        head.calibrate(embeddings[held], task.targets[held], none_share)
 
 
 def _held_out(
