@@ -6,6 +6,7 @@ from tfrec_llm.config import Augment, Component, Little, Regularise, Text
 from tfrec_llm.text.classification.few import FEW, few, fit_few
 from tfrec_llm.text.classification.scope import ALL
 from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.judging.judge import calibration_error
 
 DIM = 16
 
@@ -88,6 +89,33 @@ def test_a_label_without_rows_is_next_to_impossible_and_one_row_is_enough_to_be_
     answers = head.probabilities(tf.constant(vectors[task.split == "test"])).numpy()
     assert answers[:, 3].max() < 1e-2
     assert (answers.argmax(1)[task.targets[task.split == "test"] == 1] == 1).mean() > 0.5
+
+
+def without_rows(task: Task, vectors: np.ndarray, lonely: int) -> tuple[Task, np.ndarray]:
+    """The last so many labels have one training row each."""
+    train = np.flatnonzero(task.split == "train")
+    first = np.unique(task.targets[train], return_index=True)[1]
+    many = train[task.targets[train] < len(task.labels) - lonely]
+    kept = np.sort(np.concatenate([np.union1d(many, train[first]), np.flatnonzero(task.split == "test")]))
+    columns = (getattr(task, name)[kept] for name in ("texts", "targets", "split", "corpus"))
+    return Task(task.name, task.label, task.labels, *columns), vectors[kept]
+
+
+def test_labels_of_one_row_do_not_spoil_how_sure_it_is_of_the_others():
+    """The folds without a label's only row find it impossible: that says nothing of the head that has learnt it."""
+    task, vectors = without_rows(*world(40, 10, spread=0.45), lonely=10)
+    head, test = fit_few(task, vectors, Text(), seed=1), (task.split == "test") & (task.targets < 30)
+    stated, raw = (f(tf.constant(vectors[test])).numpy() for f in (head.probabilities, head.raw_probabilities))
+    errors = [calibration_error(answers, task.targets[test]) for answers in (stated, raw)]
+    assert errors[0] < errors[1]
+    assert head.known(tf.constant(vectors[test])).numpy().mean() > 0.9
+
+
+def test_where_all_labels_have_one_row_nothing_is_known_of_how_sure_it_is():
+    task, vectors = without_rows(*world(6, 10), lonely=6)
+    head = fit_few(task, vectors, Text(), seed=1)
+    assert (head.temperature.numpy(), head.threshold.numpy()) == (1.0, pytest.approx(ALL))
+    assert accuracy(head, task, vectors) > 0.5
 
 
 def test_equal_seeds_give_equal_heads():

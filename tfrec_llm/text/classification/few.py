@@ -7,6 +7,7 @@ the rows too, from validation rows alone. Used by `fit`.
 """
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -56,23 +57,34 @@ def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> He
     vectors, targets = np.asarray(embeddings[kept], np.float64), task.targets[kept]
     size = len(task.labels)
     weights = row_weights(targets, size) if settings.regularise.class_weights else np.ones(len(targets), np.float32)
+    judged = np.bincount(targets)[targets] > 1  # of a label's only row the heads of the other folds never heard
     with threadpool_limits(1):  # the products are too small to share among threads
-        tried = {penalty: _held_out(vectors, targets, weights, penalty, size, seed) for penalty in PENALTIES}
-        best = min(PENALTIES, key=lambda penalty: best_temperature(tried[penalty], targets, False)[1])
+        tried = {p: _held_out(vectors, targets, weights, p, size, seed)[judged] for p in PENALTIES}
+        best = _likeliest(tried, targets[judged])
         kernel, bias = _solve(vectors, targets, weights, best, size)
     head = Head(embeddings.shape[1], size, 0, settings.dropout, seed=seed)
     head.kernel.assign(kernel)
     head.bias.assign(bias)
-    _calibrate(head, task, embeddings, settings, tried[best])
+    _calibrate(head, task, embeddings, settings, tried[best], targets[judged])
     log.info("text %s: %d rows of %d labels, linear, C = %g.", task.name, len(targets), size, best)
     return head
 
 
-def _calibrate(head: Head, task: Task, embeddings: np.ndarray, settings: Text, folds: np.ndarray) -> None:
-    """Temperature and threshold from the folds' logits [kept rows, labels], or from rows that the encoder never saw."""
+def _likeliest(tried: Mapping[float, np.ndarray], targets: np.ndarray) -> float:
+    """The penalty whose logits [R, labels], each at its best temperature, make the targets [R] likeliest."""
+    if not len(targets):
+        return PENALTIES[len(PENALTIES) // 2]
+    return min(tried, key=lambda penalty: best_temperature(tried[penalty], targets, False)[1])
+
+
+def _calibrate(
+    head: Head, task: Task, embeddings: np.ndarray, settings: Text, folds: np.ndarray, targets: np.ndarray
+) -> None:
+    """Temperature and threshold from the folds' logits [J, labels], or from rows that the encoder never saw."""
     held, none_share = task.split == "validation", settings.none_share if task.label == "intent" else 0.0
     if settings.finetuning.name == "frozen":
-        head.settle(folds, task.targets[task.split != "test"], none_share)
+        if len(targets):
+            head.settle(folds, targets, none_share)
     elif held.any():  # folds of rows that the encoder has learnt answer as they would no new row
         head.calibrate(embeddings[held], task.targets[held], none_share)
 
