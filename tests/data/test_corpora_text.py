@@ -75,7 +75,7 @@ def test_a_file_with_all_three_labels(tmp_path):
     assert corpus.intent.tolist() == [1, 0, -1]
     assert corpus.emotion.tolist() == [-1, 1, 0]
     assert corpus.sentiment.tolist() == [2, 1, 0]
-    assert np.array_equal(corpus.split, hash_split(["play it", "找一部喜剧", "stop please"]))
+    assert corpus.split.tolist() == ["train"] * 3  # each has a label that no other row has
 
 
 def test_a_column_says_the_split_and_no_text_is_in_two(tmp_path):
@@ -86,6 +86,19 @@ def test_a_column_says_the_split_and_no_text_is_in_two(tmp_path):
         "find it": "validation",
         "play on": "train",
     }
+
+
+def test_without_a_column_hashes_say_the_split_but_no_label_goes_unlearnt(tmp_path, caplog):
+    caplog.set_level("INFO")
+    texts, split = [f"say {i}" for i in range(60)], hash_split([f"say {i}" for i in range(60)])
+    lonely = {int(np.flatnonzero(split == name)[0]): f"only_{name}" for name in ("validation", "test", "train")}
+    emotions = dict.fromkeys(np.flatnonzero(split == "test")[1:3], "rare")
+    rows = [f"{text},{lonely.get(i, 'ab'[i % 2])},{emotions.get(i, 'joy')}" for i, text in enumerate(texts)]
+    corpus = read_utterances(write(tmp_path, "\n".join(["text,intent,emotion", *rows]) + "\n"))
+    moved = [*emotions, *(i for i, name in lonely.items() if name != "only_train")]
+    assert set(np.flatnonzero(corpus.split != split)) == set(moved)
+    assert set(corpus.split[moved]) == {"train"}
+    assert "'only_test', 'only_validation', 'rare' are learnt from and none is judged" in caplog.text
 
 
 def test_own_sentiments_and_own_column_names(tmp_path):

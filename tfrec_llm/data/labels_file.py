@@ -1,6 +1,8 @@
 """Labelled sentences of a user's own: the file that `data.utterances` names."""
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,13 +10,15 @@ import pandas as pd
 from tfrec_llm.config import Data
 from tfrec_llm.data.cells import NESTED
 from tfrec_llm.data.tables import Table, read_table
-from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect
+from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect, every_label_learnt
 from tfrec_llm.types import Utterances
 
+log = logging.getLogger(__name__)
 KINDS = ("intent", "emotion", "sentiment")
 SEVERAL = ("intent", "emotion")  # kinds of which a text may have several at once
 AND = "|"  # between the labels of a cell that has several
 SPLIT = "split"
+SHOWN = 5  # labels that a message names
 
 
 def read_utterances(settings: Data) -> Utterances:
@@ -24,7 +28,7 @@ def read_utterances(settings: Data) -> Utterances:
     positive keep that order. A cell of intent or emotion such as "joy|love" has several labels at once: then the whole
     column is multi-label, [R, names] bool. Rows of one text add their labels up. Language is looked up in each text. A
     column `split` (train, validation, test) says what is learnt from and what is judged on; without it a text's hash
-    decides.
+    decides, but a label that would have no training row keeps all its rows for training.
 
     Args:
       settings: `utterances` (path to CSV, TSV or Parquet) and `columns` (our name -> the name in the file).
@@ -47,13 +51,18 @@ def read_utterances(settings: Data) -> Utterances:
             f"{table.path}: expected a column intent, emotion or sentiment beside text, got "
             f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
         )
-    return collect(
-        "files",
-        list(texts),
-        labels,
-        split=_split(table) if SPLIT in table.frame.columns else None,
-        where=str(table.path),
-    )
+    told = _split(table) if SPLIT in table.frame.columns else None
+    corpus = collect("files", list(texts), labels, split=told, where=str(table.path))
+    return corpus if told is not None else _all_learnt(corpus, table)
+
+
+def _all_learnt(corpus: Utterances, table: Table) -> Utterances:
+    """The corpus with a training row of every label, whatever the hashes of its texts say."""
+    split, moved = every_label_learnt(corpus, np.ones(len(corpus.split), bool))
+    if moved:
+        shown = ", ".join(map(repr, moved[:SHOWN])) + (f" and {len(moved) - SHOWN:,} more" if moved[SHOWN:] else "")
+        log.info("%s: all rows of %s are learnt from and none is judged, since they are few.", table.path, shown)
+    return replace(corpus, split=split)
 
 
 def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:

@@ -44,6 +44,27 @@ def hash_split(keys: Sequence[str]) -> np.ndarray:
     return np.array([SPLITS[max(0, tenth - 7)] for tenth in tenths], dtype=np.str_)
 
 
+def every_label_learnt(corpus: Utterances, movable: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The split of a corpus, with a training row of every label: where one has none, its rows become training rows.
+
+    Args:
+      corpus: its labels and its split.
+      movable: [R] bool, rows that may become training rows.
+
+    Returns:
+      [R] str of `SPLITS`, and the labels whose rows were moved.
+    """
+    split, moved = corpus.split.copy(), []
+    for kind, names in corpus.labels.items():
+        column = getattr(corpus, kind)
+        for place, name in enumerate(names):
+            rows = column[:, place] if column.ndim == 2 else column == place
+            if (rows & movable).any() and not (split[rows] == "train").any():
+                split[rows & movable] = "train"
+                moved.append(name)
+    return split, moved
+
+
 def collect(
     corpus: str,
     texts: Sequence[str],

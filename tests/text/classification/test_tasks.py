@@ -159,6 +159,14 @@ def test_a_users_own_rows_are_cut_by_their_own_limit_alone(domain):
             assert [int((task.split == name).sum()) for name in ("train", "validation", "test")] == [kept, 20, 20]
 
 
+def test_what_is_held_out_of_a_users_rows_leaves_each_label_one_to_learn_from(domain):
+    rare = np.where(np.arange(40) < 20, np.arange(40), 20).astype(np.int32)
+    files = corpus("files", 40, labels={"intent": tuple(f"name_{i}" for i in range(21))}, intent=rare)
+    task = by_name(make_tasks([files], domain, limits(100, 100), 1))["intent_files"]
+    assert set(task.targets[task.split == "train"]) == set(range(21))
+    assert {"validation", "test"} < set(task.split)
+
+
 def test_multi_label_rows_without_any_label_are_left_out(domain):
     targets = np.zeros((20, 3), bool)
     targets[:12, 1] = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfrec_llm.config import Text
-from tfrec_llm.data.texts import SENTIMENTS
+from tfrec_llm.data.texts import SENTIMENTS, every_label_learnt
 from tfrec_llm.types import Domain, Utterances
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, se
     served = served_labels(corpora, domain)
     for number, corpus in enumerate(corpora):
         split = _with_validation(corpus.split, np.random.default_rng([seed, number, 0]))
+        if corpus.corpus == FILES:  # what was just held out may be all that a label has
+            split, _ = every_label_learnt(replace(corpus, split=split), corpus.split == "train")
         keep = _sample(split, *_limits(corpus.corpus, settings), np.random.default_rng([seed, number, 1]))
         for task in (*_parts(corpus, domain, split, keep, served), *_copies(corpus, domain, split, keep, served)):
             limited = _limited(task, settings.domain_rows, np.random.default_rng([seed, number, 2]))
