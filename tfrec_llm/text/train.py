@@ -99,7 +99,8 @@ def _unseen(
 ) -> Figures:
     """How well "none" is told: by the heads themselves, where they learnt not all intents, or by others that did not.
 
-    A fine-tuned encoder has learnt from all of them, so that other heads on its vectors would prove nothing.
+    A fine-tuned encoder has learnt from all of them, so that other heads on its vectors would prove nothing. Those
+    others are without self-training, as `judging.unseen` says.
     """
     if not config.text.unseen_intents:
         if config.text.finetuning.name != "frozen":

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,7 +7,7 @@ import tensorflow as tf
 from tfrec_llm.config import Augment, Component, Little, Regularise, Text
 from tfrec_llm.text.classification.few import FEW, few, fit_few
 from tfrec_llm.text.classification.scope import ALL
-from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.classification.tasks import PSEUDO, Task
 from tfrec_llm.text.judging.judge import calibration_error
 
 DIM = 16
@@ -116,6 +118,21 @@ def test_where_all_labels_have_one_row_nothing_is_known_of_how_sure_it_is():
     head = fit_few(task, vectors, Text(), seed=1)
     assert (head.temperature.numpy(), head.threshold.numpy()) == (1.0, pytest.approx(ALL))
     assert accuracy(head, task, vectors) > 0.5
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_that_a_head_labelled_itself_are_learnt_but_do_not_make_it_surer(seed):
+    task, vectors = world(6, 45, seed, spread=1.2)
+    split = np.where((task.split == "train") & (np.arange(len(task.texts)) % 65 >= 10), "free", task.split)
+    labelled, free, test = split != "free", split == "free", split == "test"
+    columns = {name: getattr(task, name)[labelled] for name in ("texts", "targets", "split", "corpus")}
+    head = fit_few(replace(task, **columns), vectors[labelled], Text(), seed=1)
+    guessed = np.where(free, head.probabilities(tf.constant(vectors)).numpy().argmax(1), task.targets)
+    corpus = np.where(free, PSEUDO, task.corpus)
+    taught = fit_few(replace(task, targets=guessed, corpus=corpus), vectors, Text(), seed=1)
+    assert np.abs(taught.kernel.numpy() - head.kernel.numpy()).max() > 1e-2
+    sure = taught.probabilities(tf.constant(vectors[test])).numpy().max(1).mean()
+    assert sure - accuracy(taught, task, vectors) < 0.07
 
 
 def test_equal_seeds_give_equal_heads():

@@ -17,7 +17,7 @@ from tfrec_llm.config import Regularise, Text
 from tfrec_llm.data.augmentation import AUGMENTATIONS
 from tfrec_llm.text.classification.answers import best_temperature
 from tfrec_llm.text.classification.heads import Head, row_weights
-from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.classification.tasks import PSEUDO, Task
 
 log = logging.getLogger(__name__)
 FEW = 50  # training rows of a label in the mean: up to here the linear head was the better one
@@ -43,7 +43,7 @@ def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> He
     """Learns a linear head from the training rows, and from the validation rows too where the encoder is frozen.
 
     Args:
-      task: the rows, of single labels.
+      task: the rows, of single labels; those that a head labelled itself are learnt, and not asked in the folds.
       embeddings: [R, D] of unit length, one per row.
       settings: class weights, dropout, the share that may be none.
       seed: of the folds.
@@ -57,9 +57,10 @@ def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> He
     vectors, targets = np.asarray(embeddings[kept], np.float64), task.targets[kept]
     size = len(task.labels)
     weights = row_weights(targets, size) if settings.regularise.class_weights else np.ones(len(targets), np.float32)
-    judged = np.bincount(targets)[targets] > 1  # of a label's only row the heads of the other folds never heard
+    own = task.corpus[kept] != PSEUDO
+    judged = own & (np.bincount(targets[own], minlength=size)[targets] > 1)  # no other fold has heard of a lonely label
     with threadpool_limits(1):  # the products are too small to share among threads
-        tried = {p: _held_out(vectors, targets, weights, p, size, seed)[judged] for p in PENALTIES}
+        tried = {p: _held_out(vectors, targets, weights, own, p, size, seed)[judged] for p in PENALTIES}
         best = _likeliest(tried, targets[judged])
         kernel, bias = _solve(vectors, targets, weights, best, size)
     head = Head(embeddings.shape[1], size, 0, settings.dropout, seed=seed)
@@ -90,18 +91,23 @@ def _calibrate(
 
 
 def _held_out(
-    vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray, penalty: float, size: int, seed: int
+    vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray, own: np.ndarray, penalty: float, size: int, seed: int
 ) -> np.ndarray:
-    """[R, labels] logits of rows by heads that learnt from the other folds."""
-    shuffled = np.random.default_rng(seed).permutation(len(targets))
-    fold = np.zeros(len(targets), int)
-    fold[shuffled[np.argsort(targets[shuffled], kind="stable")]] = (
-        np.arange(len(targets)) % FOLDS
-    )  # labels spread evenly
+    """[R, labels] logits of the `own` rows, [R] bool, by heads that learnt from the other folds.
+
+    The other rows have their labels from a head that learnt all of `own`: the heads of the folds label them anew.
+    """
+    ours = np.flatnonzero(own)
+    shuffled = ours[np.random.default_rng(seed).permutation(len(ours))]
+    fold = np.full(len(targets), -1)
+    fold[shuffled[np.argsort(targets[shuffled], kind="stable")]] = np.arange(len(ours)) % FOLDS  # labels spread evenly
     logits = np.zeros((len(targets), size))
-    for number in np.unique(fold):
-        asked, learnt = fold == number, fold != number
+    for number in np.unique(fold[own]):
+        asked, learnt = fold == number, own & (fold != number)
         kernel, bias = _solve(vectors[learnt], targets[learnt], weights[learnt], penalty, size)
+        if not own.all():
+            told, both = np.where(own, targets, (vectors @ kernel + bias).argmax(1)), learnt | ~own
+            kernel, bias = _solve(vectors[both], told[both], weights[both], penalty, size)
         logits[asked] = vectors[asked] @ kernel + bias
     return logits
 

@@ -15,6 +15,7 @@ DOMAIN = "domain"  # corpus made from the domain's templates
 FILES = "files"  # corpus of the user's own labels
 SERVED = "_served"  # after a corpus' name: its rows that train the served heads
 OWN = FILES + SERVED
+PSEUDO = "pseudo"  # corpus of the rows that a head has labelled itself
 TASK_LABELS = ("intent", "sentiment", "emotion")
 FEELS = {"joy": "positive", "love": "positive", "neutral": "neutral"} | dict.fromkeys(
     ("anger", "sadness", "fear", "disgust"), "negative"

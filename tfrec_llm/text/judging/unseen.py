@@ -1,4 +1,8 @@
-"""How well heads tell intents that they never learnt from those they did: `text.<corpus>.out_of_scope_auroc`."""
+"""How well heads tell intents that they never learnt from those they did: `text.<corpus>.out_of_scope_auroc`.
+
+Heads that `train` makes for this alone, beside a frozen encoder, learn from the labelled rows and take no part in
+self-training: the unlabelled texts may hold the very intents that are to be unknown, and would teach them as others.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -13,10 +13,8 @@ import tensorflow as tf
 from tfrec_llm.config import Config, Little
 from tfrec_llm.text.classification.fit import fit_head, stage_part
 from tfrec_llm.text.classification.heads import Head
-from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.classification.tasks import PSEUDO, Task
 from tfrec_llm.training import Stage
-
-PSEUDO = "pseudo"  # the corpus that believed rows belong to
 
 
 def believed(probabilities: np.ndarray, multi_label: bool, settings: Little) -> tuple[np.ndarray, np.ndarray]:
