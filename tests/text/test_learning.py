@@ -117,3 +117,17 @@ def test_who_calibrates_heads_of_a_trained_encoder(few_shot, again, settings, tm
     assert calibrated == again
     assert heads["plain"].threshold.numpy() == pytest.approx(ALL)  # no row says how sure it may be
     assert heads["held"].threshold.numpy() > ALL / 2  # what fit_few settled by the validation rows
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora"])
+def test_self_training_gets_the_changed_copies_too(method, settings, tmp_path, monkeypatch):
+    little, seen = config.Little(self_training=1), []
+    chosen = replace(settings.text, finetuning=config.Component(method), little=little, augment=config.Augment(noise=1))
+    texts, targets = np.array([f"please {WORDS[i % 2]} {i}" for i in range(24)]), np.arange(24, dtype=np.int32) % 2
+    task = Task("plain", "intent", ("a", "b"), texts, targets, np.full(24, "train"), np.full(24, "files"))
+    monkeypatch.setattr(learning, "train_jointly", lambda *_: None)
+    monkeypatch.setattr(learning, "learn_from_unlabelled", lambda tasks, *_: seen.extend(tasks))
+    stage = training.Stage("text", tmp_path, tmp_path / "work", tmp_path / "logs")
+    _, finetuning = build_encoder(replace(settings, text=chosen))
+    learning.learn(finetuning, [task], [], replace(settings, text=chosen), stage, {})
+    assert len(seen[0].texts) > len(task.texts)

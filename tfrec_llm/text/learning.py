@@ -48,7 +48,9 @@ def learn(
     encoder, encode = finetuning.encoder, functools.partial(encode_queries, finetuning.encoder, config)
     plain, joint = encoder.fingerprint, bool(finetuning.variables) and config.text.little.few_shot == "none"
     prepare_encoder(finetuning, tasks, unlabelled, config, stage)
-    rows = tasks if joint else [with_copies(task, config) for task in tasks]
+    still = not joint or config.text.little.self_training  # heads learn from vectors that stay as they are
+    copied = [with_copies(task, config) for task in tasks] if still else tasks
+    rows = tasks if joint else copied
     vectors = text_vectors(encode, rows)
     heads = {
         task.name: fit_answers(
@@ -64,7 +66,7 @@ def learn(
         serve_finetuned(encoder, finetuning, stage.folder)
     if joint:
         _calibrate_again(tasks, heads, encode, config)
-    return learn_from_unlabelled(tasks, heads, unlabelled, encode, config, stage)
+    return learn_from_unlabelled(copied, heads, unlabelled, encode, config, stage)
 
 
 def _calibrate_again(tasks: Sequence[Task], heads: Mapping[str, Answers], encode: Callable, config: Config) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tfrec_llm import config, data, text, training
 from tfrec_llm.data.augmentation import edits, robustness, word_lists
-from tfrec_llm.text.classification.fit import fit_head
+from tfrec_llm.text.classification.ensemble import Ensemble
+from tfrec_llm.text.classification.fit import fit_answers, fit_head
 from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.text.little.steps import chosen_tasks, contrasted_tasks, learn_from_unlabelled, unlabelled_texts
 
@@ -105,6 +106,24 @@ def test_self_training_teaches_the_files_head_and_the_served_one_and_no_other(tm
     assert {name for name in found if found[name] is not heads[name]} == {"intent_files", "intent"}
     assert np.abs(found["intent"].kernel.numpy() - heads["intent"].kernel.numpy()).max() > 1e-3
     assert [one.name for one in chosen_tasks(tasks)] == ["intent_files"]
+
+
+def test_self_training_of_an_ensemble_gives_an_ensemble(tmp_path):
+    texts, targets = np.array([f"own {i}" for i in range(20)]), np.arange(20, dtype=np.int32) % 2
+    task = Task("intent_files", "intent", ("a", "b"), texts, targets, np.full(20, "train"), np.full(20, "files"))
+    free = [f"free {i}" for i in range(20)]
+
+    def encode(wanted):
+        return np.eye(4, dtype=np.float32)[[int(text.split()[1]) % 2 for text in wanted]]
+
+    little, members = config.Little(self_training=1, confidence=0.5), config.Regularise(ensemble=2)
+    text_settings = config.Text(little=little, regularise=members, epochs=5, hidden=0)
+    settings = config.Config(text=text_settings, train=config.Train(precision="float32", xla="off"))
+    stage = training.Stage("text", tmp_path, tmp_path / "work", tmp_path / "logs")
+    heads = {task.name: fit_answers(task, encode(task.texts), settings, stage)}
+    found = learn_from_unlabelled([task], heads, free, encode, settings, stage)[task.name]
+    assert found is not heads[task.name]
+    assert isinstance(found, Ensemble)
 
 
 def test_contrast_draws_no_labels_together_that_only_the_served_head_takes_for_one():

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, Little
-from tfrec_llm.text.classification.fit import fit_head, stage_part
-from tfrec_llm.text.classification.heads import Head
+from tfrec_llm.text.classification.answers import Answers
+from tfrec_llm.text.classification.fit import fit_answers, stage_part
 from tfrec_llm.text.classification.tasks import PSEUDO, Task
 from tfrec_llm.training import Stage
 
@@ -65,18 +65,18 @@ def enlarged(task: Task, texts: Sequence[str], targets: np.ndarray) -> Task:
 def self_train(
     task: Task,
     embeddings: np.ndarray,
-    head: Head,
+    head: Answers,
     texts: Sequence[str],
     vectors: np.ndarray,
     config: Config,
     stage: Stage,
-) -> tuple[Head, int]:
+) -> tuple[Answers, int]:
     """Labels texts and learns again, round after round; the labels of a round are thrown away after it.
 
     Args:
-      task: the rows that people labelled.
+      task: the rows that people labelled, and changed copies of them.
       embeddings: [R, D], one per row of the task.
-      head: trained on them.
+      head: trained on them; an ensemble is followed by an ensemble.
       texts: [U] without labels.
       vectors: [U, D] their embeddings.
       config: section text, and the seed.
@@ -98,5 +98,5 @@ def self_train(
             break
         more = enlarged(task, [str(texts[row]) for row in rows], targets)
         part = stage_part(stage, f"self_training_{number + 1}")
-        head = fit_head(more, np.concatenate([embeddings, vectors[rows]]), config, part)
+        head = fit_answers(more, np.concatenate([embeddings, vectors[rows]]), config, part)
     return head, count

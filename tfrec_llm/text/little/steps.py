@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tfrec_llm import data
 from tfrec_llm.config import Config, ConfigError
+from tfrec_llm.text.classification.answers import Answers
 from tfrec_llm.text.classification.fit import stage_part
-from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.classification.tasks import DOMAIN, FILES, OWN, SERVED, Task
 from tfrec_llm.text.classification.weak import WEAK
 from tfrec_llm.text.finetuning import Finetuning
@@ -91,16 +91,16 @@ def taught_tasks(tasks: Sequence[Task]) -> list[Task]:
 
 def learn_from_unlabelled(
     tasks: Sequence[Task],
-    heads: Mapping[str, Head],
+    heads: Mapping[str, Answers],
     texts: Sequence[str],
     encode: Encode,
     config: Config,
     stage: Stage,
-) -> dict[str, Head]:
+) -> dict[str, Answers]:
     """Self-training of the heads of `taught_tasks`, where it is on.
 
     Args:
-      tasks: the labelled rows.
+      tasks: the labelled rows, and changed copies of them as the heads got them.
       heads: task -> trained head.
       texts: without labels.
       encode: texts [R] -> embeddings [R, D] of the encoder as it will be served.
@@ -122,7 +122,12 @@ def learn_from_unlabelled(
 
 
 def list_to_label(
-    tasks: Sequence[Task], heads: Mapping[str, Head], texts: Sequence[str], encode: Encode, config: Config, stage: Stage
+    tasks: Sequence[Task],
+    heads: Mapping[str, Answers],
+    texts: Sequence[str],
+    encode: Encode,
+    config: Config,
+    stage: Stage,
 ) -> None:
     """Writes `to_label.csv` into the stage's folder, where `text.little.to_label` asks for it; arguments as above."""
     count = config.text.little.to_label
