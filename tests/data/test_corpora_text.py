@@ -1,6 +1,7 @@
 """Normal form, duplicates and the hash split that all corpora share; and labelled sentences of a user's own."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,6 +167,24 @@ def test_a_cell_may_have_several_labels(tmp_path):
     assert corpus.intent.tolist() == [[True, False], [False, True]]
     single = read_utterances(write(tmp_path, "text,emotion,intent\none,joy,buy\ntwo,anger,find\n"))
     assert single.intent.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "cell", ["joy,love", "love; joy", "joy/love", "joy、love", "love｜joy", '["joy", "love"]', "['joy']", "joy，love"]
+)
+def test_labels_parted_by_another_sign_are_a_warning(tmp_path, caplog, cell):
+    frame = pd.DataFrame({"text": [f"say {i}" for i in range(6)], "emotion": ["joy", "love", cell, cell, "joy", "hm"]})
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    assert cell in read_utterances(Data(utterances=str(tmp_path / "own.csv"))).labels["emotion"]
+    (message,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert f"column 'emotion': 2 cells such as {cell!r} are taken for labels" in message
+    assert "write | between them" in message
+
+
+def test_a_label_with_a_comma_of_its_own_is_no_warning(tmp_path, caplog):
+    rows = 'one,"yes, please"\ntwo,yes\nthree,and/or\nfour,no\n'
+    read_utterances(write(tmp_path, "text,intent\n" + rows))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_several_labels_become_a_multi_label_task_and_single_rows_are_served(tmp_path):

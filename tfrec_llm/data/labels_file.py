@@ -1,7 +1,8 @@
 """Labelled sentences of a user's own: the file that `data.utterances` names."""
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 KINDS = ("intent", "emotion", "sentiment")
 SEVERAL = ("intent", "emotion")  # kinds of which a text may have several at once
 AND = "|"  # between the labels of a cell that has several
+OTHERS = re.compile("[,;/、，；｜]")  # what else people write between labels
+BRACKETS, QUOTES = " []", " \"'"  # around a list of JSON, and around what is in it
 SPLIT = "split"
 SHOWN = 5  # labels that a message names
 
@@ -116,9 +119,34 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
             f"{table.path}: column {table.names.get(kind, kind)!r}: expected at least two different labels, got "
             f"{', '.join(names) or 'none'}; add rows with other labels, or remove the column."
         )
+    if kind in SEVERAL:
+        _tell_other_separators(table, kind, said)
     if kind == "sentiment" and set(names) <= set(SENTIMENTS):
         names = SENTIMENTS
     if several:
         return names, np.array([[name in own for name in names] for own in said], dtype=bool)
     places = {name: place for place, name in enumerate(names)}
     return names, np.array([places.get(cell, -1) for cell in cells], dtype=np.int32)
+
+
+def _tell_other_separators(table: Table, kind: str, said: Sequence[set[str]]) -> None:
+    """Warns of labels that are other labels of the column in a row, parted by anything but `AND`."""
+    parts = {name: _parts(name) for name in sorted(set().union(*said))}
+    alone = {part for found in parts.values() if len(found) == 1 for part in found}
+    other = {name: found for name, found in parts.items() if found and found != {name}}
+    joined = {name for name, found in other.items() if found <= (alone if len(found) > 1 else parts.keys())}
+    if joined:
+        log.warning(
+            "%s: column %r: %d cells such as %s are taken for labels of their own; if they are several labels at once, "
+            "write %s between them.",
+            table.path,
+            table.names.get(kind, kind),
+            sum(bool(own & joined) for own in said),
+            ", ".join(map(repr, sorted(joined)[:SHOWN])),
+            AND,
+        )
+
+
+def _parts(name: str) -> set[str]:
+    """What a label would be if it were several, written in another way: parted by other signs, or a list of JSON."""
+    return {part.strip(QUOTES) for part in OTHERS.split(name.strip(BRACKETS))} - {""}
