@@ -187,6 +187,16 @@ def test_a_label_with_a_comma_of_its_own_is_no_warning(tmp_path, caplog):
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
+def test_labels_that_differ_in_case_alone_are_one(tmp_path, caplog):
+    rows = "one,Buy,joy|Love\ntwo,buy,Joy\nthree,buy,love\nfour,find,joy\nfive,,love\n"
+    corpus = read_utterances(write(tmp_path, "text,intent,emotion\n" + rows))
+    assert corpus.labels == {"intent": ("buy", "find"), "emotion": ("joy", "love")}
+    assert corpus.intent.tolist() == [0, 0, 0, 1, -1]
+    assert corpus.emotion.tolist() == [[True, True], [True, False], [False, True], [True, False], [False, True]]
+    assert "column 'intent': labels that differ in case alone count as one (1): 'Buy', 'buy' as 'buy'." in caplog.text
+    assert "'Joy', 'joy' as 'joy'; 'Love', 'love' as 'love'." in caplog.text
+
+
 def test_several_labels_become_a_multi_label_task_and_single_rows_are_served(tmp_path):
     rows = "".join(f"say {i},{('joy', 'joy|pride', 'pride')[i % 3]}\n" for i in range(30))
     corpus, domain = read_utterances(write(tmp_path, "text,emotion\n" + rows)), load_domain("video")

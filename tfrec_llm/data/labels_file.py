@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -27,11 +28,12 @@ SHOWN = 5  # labels that a message names
 def read_utterances(settings: Data) -> Utterances:
     """Reads `text` with any of `intent`, `emotion` and `sentiment`; an empty cell means that a row has no such label.
 
-    The names of labels are the different cells of a column, sorted; sentiments that are all negative, neutral or
-    positive keep that order. A cell of intent or emotion such as "joy|love" has several labels at once: then the whole
-    column is multi-label, [R, names] bool. Rows of one text add their labels up. Language is looked up in each text. A
-    column `split` (train, validation, test) says what is learnt from and what is judged on; without it a text's hash
-    decides, but a label that would have no training row keeps all its rows for training.
+    The names of labels are the different cells of a column, sorted; where some differ in case alone the commonest of
+    them stands for all. Sentiments that are all negative, neutral or positive keep that order. A cell of intent or
+    emotion such as "joy|love" has several labels at once: then the whole column is multi-label, [R, names] bool. Rows
+    of one text add their labels up. Language is looked up in each text. A column `split` (train, validation, test) says
+    what is learnt from and what is judged on; without it a text's hash decides, but a label that would have no training
+    row keeps all its rows for training.
 
     Args:
       settings: `utterances` (path to CSV, TSV or Parquet) and `columns` (our name -> the name in the file).
@@ -113,6 +115,7 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
     cells = _cells(table, kind)
     several = kind in SEVERAL and any(AND in cell for cell in cells)
     said = [{part.strip() for part in cell.split(AND)} - {""} if several else {cell} - {""} for cell in cells]
+    said = _one_spelling(table, kind, said)
     names = tuple(sorted(set().union(*said)))
     if len(names) < 2:
         raise ValueError(
@@ -126,7 +129,21 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
     if several:
         return names, np.array([[name in own for name in names] for own in said], dtype=bool)
     places = {name: place for place, name in enumerate(names)}
-    return names, np.array([places.get(cell, -1) for cell in cells], dtype=np.int32)
+    return names, np.array([places[min(own)] if own else -1 for own in said], dtype=np.int32)
+
+
+def _one_spelling(table: Table, kind: str, said: list[set[str]]) -> list[set[str]]:
+    """The labels of each row, those that differ in case alone as most rows write them."""
+    counts, written = Counter(name for own in said for name in own), {}
+    for name in sorted(counts):
+        written.setdefault(name.casefold(), []).append(name)
+    commonest = {name: max(ways, key=counts.__getitem__) for ways in written.values() for name in ways}
+    several = [ways for ways in written.values() if len(ways) > 1]
+    if several:
+        shown = "; ".join(f"{', '.join(map(repr, ways))} as {commonest[ways[0]]!r}" for ways in several[:SHOWN])
+        where = f"{table.path}: column {table.names.get(kind, kind)!r}"
+        log.warning("%s: labels that differ in case alone count as one (%d): %s.", where, len(several), shown)
+    return [{commonest[name] for name in own} for own in said]
 
 
 def _tell_other_separators(table: Table, kind: str, said: Sequence[set[str]]) -> None:

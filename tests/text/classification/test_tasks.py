@@ -126,6 +126,17 @@ def test_a_users_emotions_are_served_behind_the_domains(domain):
     assert rows.sum() == 40
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_case_does_not_keep_a_users_label_from_the_domains(domain, several):
+    targets = np.arange(40, dtype=np.int32) % 2
+    targets = targets[:, None] == np.arange(2) if several else targets
+    files = corpus("files", 40, labels={"emotion": ("JOY", "Pride")}, emotion=targets)
+    tasks = by_name(make_tasks([files], domain, limits(100, 100), 1))
+    assert tasks["emotion_files"].labels == ("JOY", "Pride")
+    assert tasks["emotion"].labels == (*domain.emotions, "Pride")
+    assert set(tasks["emotion"].targets.tolist()) == {domain.emotions.index("joy"), len(domain.emotions)}
+
+
 def test_a_file_with_the_domains_own_labels_has_heads_of_its_own_too(domain):
     """Its figures are those of its own labels, whatever else the served head learns."""
     files = corpus(

@@ -60,8 +60,8 @@ def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, se
     domain's `intent_map` translates train "intent" too, as corpus "<corpus>_served", at most `domain_rows` of them.
 
     The user's own file always has heads of its own, "<label>_files". Its rows train the served heads too, as corpus
-    "files_served": intents and emotions that the domain does not know are added behind the domain's, sentiments count
-    where they are spelt as usual (`SPELLINGS`).
+    "files_served": intents and emotions that the domain does not know, in whatever case, are added behind the domain's,
+    sentiments count where they are spelt as usual (`SPELLINGS`).
 
     Args:
       corpora: labelled texts, the domain's among them as corpus "domain".
@@ -84,11 +84,15 @@ def make_tasks(corpora: Sequence[Utterances], domain: Domain, settings: Text, se
 
 
 def served_labels(corpora: Sequence[Utterances], domain: Domain) -> Served:
-    """The labels of each served head: the domain's, and behind them the intents and emotions of the user's own file."""
+    """The labels of each served head: the domain's, and behind them the intents and emotions of the user's own file.
+
+    Case does not count: a label of the domain's is the domain's, however the file writes it.
+    """
     served = {label: shared_labels(label, domain) for label in TASK_LABELS}
     for label in ("intent", "emotion"):
         added = [name for corpus in corpora if corpus.corpus == FILES for name in corpus.labels.get(label, ())]
-        served[label] += tuple(name for name in dict.fromkeys(added) if name not in served[label])
+        known = {name.casefold() for name in served[label]}
+        served[label] += tuple(name for name in dict.fromkeys(added) if name.casefold() not in known)
     return served
 
 
@@ -96,7 +100,7 @@ def _copies(corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndar
     """The rows of another corpus whose label means one of the served ones; several at once mean none."""
     for label in TASK_LABELS:
         names, own = tuple(corpus.labels.get(label, ())), getattr(corpus, label)
-        meaning = _meaning(corpus.corpus, label, names, domain)
+        meaning = _meaning(corpus.corpus, label, names, domain, served)
         if corpus.corpus == DOMAIN or own is None or not meaning:
             continue
         places = [served[label].index(meaning[name]) if name in meaning else -1 for name in names]
@@ -109,12 +113,13 @@ def _copies(corpus: Utterances, domain: Domain, split: np.ndarray, keep: np.ndar
             yield Task(label, label, served[label], corpus.texts[rows], targets[rows], split[rows], place)
 
 
-def _meaning(corpus: str, label: str, names: Sequence[str], domain: Domain) -> Mapping[str, str]:
+def _meaning(corpus: str, label: str, names: Sequence[str], domain: Domain, served: Served) -> Mapping[str, str]:
     """Which served label each label of a corpus means; those that mean none are absent."""
     if corpus != FILES:
         return domain.intent_map.get(corpus, {}) if label == "intent" else {}
     if label != "sentiment":
-        return {name: name for name in names}
+        ours = {name.casefold(): name for name in served[label]}
+        return {name: ours[name.casefold()] for name in names}
     spelt = {spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings}
     meaning = {name: spelt[name.casefold()] for name in names if name.casefold() in spelt}
     if unknown := [name for name in names if name not in meaning]:
