@@ -11,6 +11,7 @@ from tfrec_llm import data, training
 from tfrec_llm.config import Config, ConfigError
 from tfrec_llm.text.classification.answers import Answers
 from tfrec_llm.text.classification.chosen import chosen_rows
+from tfrec_llm.text.classification.few import learns_validation
 from tfrec_llm.text.classification.fit import fit_head, stage_part
 from tfrec_llm.text.classification.heads import undecided
 from tfrec_llm.text.classification.tasks import TASK_LABELS, Task, main_labels, make_tasks, shared_labels
@@ -59,10 +60,8 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     if finetuning.variables:
         figures["text.trained_share"] = _figure(finetuning.share)
     vectors = text_vectors(encode, whole)
-    for task in tasks:
-        figures |= judge_head(task, rows_of(task, vectors), heads[task.name], main, config.seed)
+    figures |= _judged(tasks, heads, vectors, main, config)
     figures |= _unseen(whole, heads, vectors, main, config, stage)
-    figures |= tfidf_figures(tasks, main, config.seed) if text.tfidf else {}
     figures |= robustness_figures(tasks, heads, encode, main, config.seed) if text.robustness else {}
     list_to_label(tasks, heads, unlabelled, encode, config, stage)
     _write_items(encoder, dataset, config, stage)
@@ -87,6 +86,23 @@ def _about(task: Task, head: Answers) -> dict[str, Any]:
     members = getattr(head, "members", [head])
     hidden = members[0].hidden[0].shape[1] if members[0].hidden else 0
     return {"labels": list(task.labels), "multi_label": task.multi_label, "members": len(members), "hidden": hidden}
+
+
+def _judged(
+    tasks: list[Task],
+    heads: dict[str, Answers],
+    vectors: dict[str, np.ndarray],
+    main: dict[str, str],
+    config: Config,
+) -> Figures:
+    """Figures of the heads on each corpus, and of TF-IDF beside them."""
+    figures: Figures = {}
+    for task in tasks:
+        figures |= judge_head(task, rows_of(task, vectors), heads[task.name], main, config.seed)
+    if not config.text.tfidf:
+        return figures
+    refitted = {task.name for task in tasks if learns_validation(task, config.text)}
+    return figures | tfidf_figures(tasks, main, config.seed, refitted)
 
 
 def _unseen(

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.config import Augment, Component, Little, Regularise, Text
-from tfrec_llm.text.classification.few import FEW, few, fit_few
+from tfrec_llm.text.classification.few import FEW, few, fit_few, learns_validation
 from tfrec_llm.text.classification.scope import ALL
 from tfrec_llm.text.classification.tasks import PSEUDO, Task
 from tfrec_llm.text.judging.judge import calibration_error
@@ -152,6 +152,8 @@ def test_validation_rows_are_learnt_from_only_where_no_pass_is_chosen_by_them():
     )
     whole = fit_few(task, vectors, Text(), seed=1).kernel.numpy()
     np.testing.assert_array_equal(frozen, whole)
+    told = [learns_validation(part, Text(finetuning=Component(name))) for name in ("frozen", "lora")]
+    assert told == [True, False]
     assert np.abs(tuned - whole).max() > 1e-3
 
 

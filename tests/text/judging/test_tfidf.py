@@ -39,6 +39,18 @@ def test_on_noise_it_is_no_better_than_guessing():
     assert figure["value"] == pytest.approx(0.5, abs=0.15)
 
 
+def test_it_learns_from_validation_rows_where_the_head_does():
+    """Only validation rows have the words that the test rows are made of."""
+    texts = ["aa", "bb"] * 10 + ["want cc", "why dd"] * 10 + ["cc", "dd"] * 10
+    targets, split = np.tile([0, 1], 30).astype(np.int32), np.repeat(["train", "validation", "test"], 20)
+    one, other = (
+        tfidf_figures([task(texts, targets, split)], {"shop": "intent"}, 1, names)["text.shop.tfidf_accuracy"]["value"]
+        for names in ((), ("intent",))
+    )
+    assert one == 0.5
+    assert other == 1.0
+
+
 def test_several_labels_at_once():
     texts = ["大屏 便宜", "大屏", "便宜", "你好"] * 9
     targets = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 9, bool)

@@ -39,6 +39,11 @@ def few(task: Task, settings: Text) -> bool:
     return labels > 1 and len(targets) <= FEW * labels
 
 
+def learns_validation(task: Task, settings: Text) -> bool:
+    """Whether a task's head learns from its validation rows too: nothing is left for them to choose."""
+    return few(task, settings) and settings.finetuning.name == "frozen"
+
+
 def fit_few(task: Task, embeddings: np.ndarray, settings: Text, seed: int) -> Head:
     """Learns a linear head from the training rows, and from the validation rows too where the encoder is frozen.
 

@@ -1,7 +1,7 @@
 """The baseline beside every text head: TF-IDF with logistic regression, on the same rows, splits and labels."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -29,13 +29,14 @@ def grams(text: str) -> list[str]:
     return _characters(text) if language_of(text) == "zh" else _words(text)
 
 
-def tfidf_figures(tasks: Sequence[Task], main: Mapping[str, str], seed: int) -> Figures:
+def tfidf_figures(tasks: Sequence[Task], main: Mapping[str, str], seed: int, refitted: Container[str] = ()) -> Figures:
     """Figures of the baseline on the test rows, corpus by corpus, each learnt from that corpus alone.
 
     Args:
       tasks: the rows, as the heads get them.
       main: corpus -> its main label, as for `judge_head`.
       seed: of the intervals.
+      refitted: names of tasks whose heads learn from validation rows too: once these have chosen, so does the baseline.
 
     Returns:
       `text.<corpus>.tfidf_<metric>`; nothing for a corpus whose training rows have fewer than two labels.
@@ -44,7 +45,7 @@ def tfidf_figures(tasks: Sequence[Task], main: Mapping[str, str], seed: int) -> 
     for task in tasks:
         for variant, rows in test_rows(task, main).items():
             same = task.corpus == task.corpus[rows[0]]
-            model = _fitted(task, same)
+            model = _fitted(task, same, task.name in refitted)
             if model is None:
                 continue
             found = judge_answers(task, variant, rows, _probabilities(model, task, rows), seed)
@@ -57,13 +58,16 @@ def _beside(key: str) -> str:
     return f"{head}.tfidf_{metric}"
 
 
-def _fitted(task: Task, same: np.ndarray) -> Pipeline | None:
-    """The model with the strength, then the class weights, that are best on the validation rows of the rows `same`."""
+def _fitted(task: Task, same: np.ndarray, refit: bool) -> Pipeline | None:
+    """The model with the strength, then the class weights, that are best on the validation rows of the rows `same`.
+
+    With `refit` it learns from these too, once they have chosen.
+    """
     train = np.flatnonzero(same & (task.split == "train"))
     held = np.flatnonzero(same & (task.split == "validation"))
     if len(np.unique(task.targets[train], axis=0)) < 2:
         return None
-    counts = TfidfVectorizer(analyzer=grams, sublinear_tf=True)
+    counts = _counts()
     try:
         features = counts.fit_transform(task.texts[train].tolist())
     except ValueError:  # no training text has a letter or digit
@@ -78,7 +82,16 @@ def _fitted(task: Task, same: np.ndarray) -> Pipeline | None:
 
     quality, strength, model = max((tried(strength, None) for strength in STRENGTHS), key=lambda trial: trial[0])
     balanced = tried(strength, "balanced")
-    return make_pipeline(counts, balanced[2] if balanced[0] > quality else model)
+    better = balanced[0] > quality
+    if not refit:
+        return make_pipeline(counts, balanced[2] if better else model)
+    both, counts = np.union1d(train, held), _counts()
+    features = counts.fit_transform(task.texts[both].tolist())
+    return make_pipeline(counts, _learnt(task, features, both, strength, "balanced" if better else None))
+
+
+def _counts() -> TfidfVectorizer:
+    return TfidfVectorizer(analyzer=grams, sublinear_tf=True)
 
 
 def _learnt(task: Task, features: csr_matrix, train: np.ndarray, strength: float, balance: str | None) -> Classifier:
