@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tfrec_llm.config import Data, Text
 from tfrec_llm.data import SENTIMENTS, load_domain, read_utterances
-from tfrec_llm.data.texts import LONGEST, collect, hash_split, language_of, normalise
+from tfrec_llm.data.texts import LONGEST, collect, fine_form, hash_split, language_of, normalise
 from tfrec_llm.text.classification.tasks import make_tasks
 
 
@@ -23,6 +23,29 @@ def test_normalising_twice_changes_nothing(text):
 )
 def test_width_case_spaces_and_punctuation_do_not_count(one, other):
     assert normalise(one) == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("ok \U0001f602", "ok \U0001f62d"), ("C++", "C#"), ("की", "का"), ("\U0001f602", "\U0001f62d"), ("5 $", "5 €")],
+)
+def test_emoji_symbols_and_marks_tell_a_users_texts_apart(tmp_path, one, other):
+    rows = f"text,intent\n{one},a\n{other},b\n{one.upper()}!!,a\n，{other.replace(' ', '')} ?,b\n"
+    corpus = read_utterances(write(tmp_path, rows))
+    assert (corpus.texts.tolist(), corpus.intent.tolist()) == ([one, other], [0, 1])
+    whole = f"text,intent\n{one},a\n{other},a\n" + "".join(f"say {i},{'ab'[i % 2]}\n" for i in range(60))
+    split = read_utterances(write(tmp_path, whole)).split
+    assert split[0] == split[1] or not normalise(one)  # alike but for signs: both learnt or both judged
+
+
+def test_how_a_sign_is_drawn_does_not_count():
+    assert fine_form("❤\ufe0f  Great\u00b4s, _Ｏｎｅ_...") == "❤ great s one"
+    assert fine_form("नमस्ते!") == "नमस्ते"
+
+
+@given(st.text(alphabet="aÀß1Ｚ好 ,.!_\U0001f602+$कीé"))
+def test_where_signs_do_not_count_the_fine_form_is_the_plain_one(text):
+    assert normalise(fine_form(text)) == normalise(text)
 
 
 def test_eight_tenths_are_trained_on_and_equal_keys_stay_together():
@@ -118,7 +141,7 @@ def test_own_sentiments_and_own_column_names(tmp_path):
         ("text,label\nhello,b\n", "a column intent, emotion or sentiment"),
         ("text,intent\nhello,a\n ,b\n", "column 'text': expected a sentence, got at line 3"),
         (
-            "text,intent\n!!!,a\n\U0001f600,b\nhello,a\nHello,b\n",
+            "text,intent\n!!!,a\n...,b\nhello,a\nHello,b\n",
             "none that can be used: 2 of 4 texts .* 2 come with different",
         ),
         ("text,intent\nhello,a\nbye,a\n", "column 'intent': expected at least two different labels, got a"),
@@ -217,7 +240,12 @@ def test_a_giant_text_is_cut_and_takes_no_room_from_the_others(tmp_path):
 def test_what_is_left_out_is_said(tmp_path, caplog):
     caplog.set_level("INFO")
     read_utterances(write(tmp_path, "text,intent\n!!!,a\nhello,a\nbye,b\n"))
-    assert "1 of 3 texts have no letter or digit, 0 come with different labels: left out" in caplog.text
+    assert "1 of 3 texts have nothing but punctuation, 0 come with different labels: left out" in caplog.text
+
+
+def test_many_texts_of_punctuation_are_a_warning(tmp_path, caplog):
+    read_utterances(write(tmp_path, "text,intent\n!!!,a\nhello,a\nbye,b\n"))
+    assert [record.levelname for record in caplog.records if "punctuation" in record.message] == ["WARNING"]
 
 
 def test_a_wrong_encoding_and_no_path(tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 from tfrec_llm.config import Data
 from tfrec_llm.data.cells import NESTED
 from tfrec_llm.data.tables import Table, read_table
-from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect, every_label_learnt
+from tfrec_llm.data.texts import SENTIMENTS, SPLITS, collect, every_label_learnt, fine_form, hash_split, normalise
 from tfrec_llm.types import Utterances
 
 log = logging.getLogger(__name__)
@@ -56,9 +56,11 @@ def read_utterances(settings: Data) -> Utterances:
             f"{table.path}: expected a column intent, emotion or sentiment beside text, got "
             f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
         )
-    told = _split(table) if SPLIT in table.frame.columns else None
-    corpus = collect("files", list(texts), labels, split=told, where=str(table.path))
-    return corpus if told is not None else _all_learnt(corpus, table)
+    told = SPLIT in table.frame.columns
+    # texts that differ in signs alone are two, but never one of them learnt and the other judged
+    split = _split(table) if told else hash_split([normalise(text) or fine_form(text) for text in texts])
+    corpus = collect("files", list(texts), labels, split=split, where=str(table.path), form=fine_form)
+    return corpus if told else _all_learnt(corpus, table)
 
 
 def _all_learnt(corpus: Utterances, table: Table) -> Utterances:

@@ -4,10 +4,11 @@ Place in the flow: every loader of labelled text ends here, so that no sentence 
 """
 
 import hashlib
+import itertools
 import logging
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from tfrec_llm.types import Utterances
 log = logging.getLogger(__name__)
 SENTIMENTS = ("negative", "neutral", "positive")
 SPLITS = ("train", "validation", "test")
-CONTRARY = 0.02  # share of texts with contrary labels from which on leaving them out is a warning
+LEFT_OUT = 0.02  # share of texts left out for one reason from which on that is a warning
+SELECTOR = "VARIATION SELECTOR"  # says whether a sign is drawn in colour: Unicode's name for it begins so
 LONGEST = 8_000  # characters that are kept of a text: no encoder reads so many, and every row has room for the longest
 
 
@@ -24,6 +26,24 @@ def normalise(text: str) -> str:
     """What is left of a text when width, case, spaces and punctuation do not count; "" where nothing is left."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(re.sub(r"[\W_]+", " ", folded).split())
+
+
+def fine_form(text: str) -> str:
+    """The same where symbols, emoji and the marks of letters count: "C++" is not "C", "ok \U0001f602" is not "ok"."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(re.sub(r"[\W_]+", _counted, folded).split())
+
+
+def _counted(between: re.Match) -> str:
+    """What counts of the signs between two letters: the marks of the first one, and symbols as words of their own."""
+    signs = [sign for sign in between[0] if not unicodedata.name(sign, "").startswith(SELECTOR)]
+    marks = list(itertools.takewhile(lambda sign: _kind(sign) == "M", signs)) if between.start() else []
+    symbols = [f" {sign} " if _kind(sign) == "S" else " " for sign in signs[len(marks) :]]
+    return "".join(marks + symbols)
+
+
+def _kind(sign: str) -> str:
+    return unicodedata.category(sign)[0]
 
 
 def language_of(text: str) -> str:
@@ -73,24 +93,26 @@ def collect(
     keys: Sequence[str] | None = None,
     split: np.ndarray | None = None,
     where: str = "",
+    form: Callable[[str], str] = normalise,
 ) -> Utterances:
     """A corpus: duplicates go first, then each text's hash decides its split where the corpus comes without one.
 
     Args:
       corpus: its name.
-      texts: [R] as read; those without a letter or digit are dropped.
+      texts: [R] as read; those of which the form leaves nothing are dropped.
       labels: "intent", "emotion" or "sentiment" -> names, and [R] int (-1 = none) or [R, names] bool (several at once).
       language: "en" or "zh" where all texts are in it; "" looks at each text.
-      keys: [R] texts that must stay together where they are equal; by default the normalised texts.
+      keys: [R] texts that must stay together where they are equal; by default the texts in their form.
       split: [R] of `SPLITS`, where the corpus has its own; of equal texts the tested one is kept, then the validated.
       where: what a message names; "" = the corpus.
+      form: texts count as equal where this makes them equal.
 
     Returns:
-      One row for each different normalised text, in the order of the file. Rows of one key add their labels up, one
+      One row for each different text in that form, in the order of the file. Rows of one key add their labels up, one
       kind of label from one row and another from the next; where they come with two different labels of a kind all of
       them are left out: nobody knows which of them is right.
     """
-    normal = [normalise(text) for text in texts]
+    normal = [form(text) for text in texts]
     keys = normal if keys is None else list(keys)
     number: dict[str, int] = {}
     places = np.array([number.setdefault(key, len(number)) for key in keys], np.int64)
@@ -120,11 +142,11 @@ def _tell_left_out(where: str, kept: int, normal: Sequence[str], agreed: np.ndar
     """Says how many texts were left out and why; a corpus of which none is left is refused."""
     empty = sum(not text for text in normal)
     contrary = sum(bool(text) and not same for text, same in zip(normal, agreed, strict=True))
-    why = f"{empty:,} of {len(normal):,} texts have no letter or digit, {contrary:,} come with different labels"
+    why = f"{empty:,} of {len(normal):,} texts have nothing but punctuation, {contrary:,} come with different labels"
     if not kept:
         raise ValueError(f"{where}: expected texts with labels, got none that can be used: {why}; correct them.")
     if empty or contrary:
-        level = logging.WARNING if contrary > CONTRARY * len(normal) else logging.INFO
+        level = logging.WARNING if max(empty, contrary) > LEFT_OUT * len(normal) else logging.INFO
         log.log(level, "%s: %s: left out", where, why)
 
 
