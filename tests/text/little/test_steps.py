@@ -10,8 +10,15 @@ from tfrec_llm import config, data, text, training
 from tfrec_llm.data.augmentation import edits, robustness, word_lists
 from tfrec_llm.text.classification.ensemble import Ensemble
 from tfrec_llm.text.classification.fit import fit_answers, fit_head
+from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.little.steps import chosen_tasks, contrasted_tasks, learn_from_unlabelled, unlabelled_texts
+from tfrec_llm.text.little.steps import (
+    chosen_tasks,
+    contrasted_tasks,
+    learn_from_unlabelled,
+    list_to_label,
+    unlabelled_texts,
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +131,25 @@ def test_self_training_of_an_ensemble_gives_an_ensemble(tmp_path):
     found = learn_from_unlabelled([task], heads, free, encode, settings, stage)[task.name]
     assert found is not heads[task.name]
     assert isinstance(found, Ensemble)
+
+
+def test_several_likely_labels_are_guessed_as_a_file_says_them(tmp_path):
+    targets = np.eye(3, dtype=bool)
+    texts = np.array(["one", "two", "three"])
+    task = Task("emotion_files", "emotion", ("joy", "in love", "fear"), texts, targets, np.full(3, "train"), texts)
+    head = Head(3, 3, multi_label=True)
+    head.kernel.assign(9 * np.eye(3))
+    head.bias.assign([-4.5] * 3)
+    settings = config.Config(text=config.Text(little=config.Little(to_label=1, unlabelled="free.csv")))
+    stage = training.Stage("text", tmp_path, tmp_path / "work", tmp_path / "logs")
+    places = {"one": [1, 0, 0], "two": [0, 1, 0], "three": [0, 0, 1], "both": [1, 1, 0]}
+
+    def encode(wanted):
+        return np.array([places[text] for text in wanted], np.float32)
+
+    list_to_label([task], {task.name: head}, ["both"], encode, settings, stage)
+    with open(tmp_path / "to_label.csv", encoding="utf-8", newline="") as file:
+        assert [row["guess_emotion_files"] for row in csv.DictReader(file)] == ["joy|in love"]
 
 
 def test_contrast_draws_no_labels_together_that_only_the_served_head_takes_for_one():

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec_llm import data
 from tfrec_llm.config import Config, ConfigError
+from tfrec_llm.data.labels_file import AND
 from tfrec_llm.text.classification.answers import Answers
 from tfrec_llm.text.classification.fit import stage_part
 from tfrec_llm.text.classification.tasks import DOMAIN, FILES, OWN, SERVED, Task
@@ -150,7 +151,7 @@ def list_to_label(
 
 
 def _guess(probabilities: np.ndarray, task: Task) -> str:
-    """The likeliest label; all likely ones, where several may hold."""
+    """The likeliest label; all likely ones, where several may hold, as a cell of the user's file would say them."""
     if not task.multi_label:
         return task.labels[int(probabilities.argmax())]
-    return " ".join(label for label, p in zip(task.labels, probabilities, strict=True) if p > 0.5)
+    return AND.join(label for label, p in zip(task.labels, probabilities, strict=True) if p > 0.5)
