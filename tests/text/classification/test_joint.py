@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm import config, data, text, training
+from tfrec_llm.text.classification import joint
 from tfrec_llm.text.classification.classifier import WarmUp
-from tfrec_llm.text.classification.joint import published_f1
+from tfrec_llm.text.classification.joint import published_f1, shown_rows
 from tfrec_llm.text.classification.tasks import Task
 
 
@@ -113,6 +114,34 @@ def test_what_chooses_the_pass_by_hand():
     several = np.array([[1, 1], [0, 1], [-1, -1]])
     # found two of three labels and nothing wrong: 2 * 2 / (2 + 3)
     assert published_f1(judged(True), several, np.array([[1, -1], [-1, 1], [1, 1]])) == pytest.approx(4 / 5)
+
+
+def test_a_task_counts_by_the_rows_that_a_pass_shows():
+    corpus, split = ["files", "files", "files_served", "domain", "files"], ["train"] * 4 + ["test"]
+    task = Task("toy", "intent", ("a", "b"), np.arange(5), np.zeros(5, np.int32), np.array(split), np.array(corpus))
+    assert shown_rows(task, 1) == 4
+    assert shown_rows(task, 10) == 31  # three rows of the file, however the head gets them
+
+
+def test_a_small_file_beside_a_larger_corpus_has_its_say_in_the_pass(corpus, monkeypatch):
+    """Ten rows shown ten times count as much as a hundred."""
+    chosen = settings(corpus, "lora")
+    texts, targets = np.array([f"{i} dog" for i in range(240)]), np.arange(240, dtype=np.int32) % 2
+    split = np.array((["train"] * 3 + ["validation"]) * 60)
+    large = Task("large", "intent", ("a", "b"), texts, targets, split, np.full(240, "snips"))
+    small = Task(
+        "small", "intent", ("a", "b"), np.char.add(texts[:40], " x"), targets[:40],
+        np.array(["train"] * 10 + ["validation"] * 30), np.full(40, "files"),
+    )  # fmt: skip
+    monkeypatch.setattr(joint, "published_f1", lambda task, *_: float(task.name == "small"))
+
+    def answers(batch):
+        return dict.fromkeys(("large", "small"), tf.zeros([tf.shape(batch["ids"])[0], 2]))
+
+    encoder = text.ENCODERS["tiny"][1](text.ENCODERS["tiny"][0]())
+    for repeats, share in ((1, 10 / 190), (10, 100 / 280)):
+        judge, _ = joint._validation(answers, encoder, [large, small], chosen, repeats)
+        assert judge()["f1"] == pytest.approx(share)
 
 
 def test_how_sure_a_pass_is_does_not_choose_it():

@@ -15,7 +15,7 @@ from tfrec_llm.data.texts import language_of
 from tfrec_llm.text.classification.batches import LabelledTexts, batches
 from tfrec_llm.text.classification.classifier import MultiTaskModel, optimizer
 from tfrec_llm.text.classification.heads import Head
-from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.classification.tasks import FILES, OWN, Task
 from tfrec_llm.text.encoders.bulk import token_rows
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.text.finetuning import Finetuning
@@ -50,7 +50,7 @@ def train_jointly(
     text = config.text
     rows = LabelledTexts(tasks, "train", text.regularise.class_weights, soft)
     passes = _passes(len(rows), text)
-    rows.repeat_own(own_repeats(len(rows), int(rows.own.sum()), text))
+    rows.repeat_own(repeats := own_repeats(len(rows), int(rows.own.sum()), text))
     steps = max(1, math.ceil(len(rows.shown) / text.joint_batch_size))
     supply = batches(rows, _tokens_by_pass(finetuning.encoder, rows.texts, config), text.joint_batch_size, config.seed)
 
@@ -61,7 +61,7 @@ def train_jointly(
     compute = _choose_compute(build, finetuning, heads, next(iter(supply(0))), config)
     with training.precision(compute), training.make_strategy(config.train).scope():
         model = build(compute)
-    judge, judged = _validation(model, finetuning.encoder, tasks, config)
+    judge, judged = _validation(model, finetuning.encoder, tasks, config, repeats)
     training.fit(
         model,
         supply,
@@ -128,19 +128,20 @@ def _tokens_by_pass(encoder: TextEncoder, texts: list[str], config: Config) -> C
 
 
 def _validation(
-    model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config
+    model: MultiTaskModel, encoder: TextEncoder, tasks: Sequence[Task], config: Config, repeats: int
 ) -> tuple[Callable[[], dict[str, float]], int]:
     """Judges the model by the F1 of validation texts, task by task: the measure that is published.
 
-    A task counts by its training rows: one that was cut down to ten rows may still have hundreds to validate, and would
-    choose the pass for all. Tasks with few validation rows have no say. The likelihood, even at the best temperature,
-    prefers early passes, in which no row is wrong and sure of it, to later ones that answer more rows rightly.
+    A task counts by its training rows as a pass shows them, the user's own `repeats` times: one that was cut down to
+    ten rows may still have hundreds to validate, and would choose the pass for all. Tasks with few validation rows
+    have no say. The likelihood, even at the best temperature, prefers early passes, in which no row is wrong and sure
+    of it, to later ones that answer more rows rightly.
 
     Returns:
       The judge, and how many texts it asks.
     """
     enough = [task for task in tasks if (task.split == "validation").sum() >= LEAST_JUDGED]
-    shares = {task.name: int((task.split == "train").sum()) for task in enough or tasks}
+    shares = {task.name: shown_rows(task, repeats) for task in enough or tasks}
     held = LabelledTexts(enough or tasks, "validation", class_weights=False)
     rows = held if len(held) else LabelledTexts(tasks, "train", class_weights=False)
     keep = np.random.default_rng(config.seed).permutation(len(rows))[:JUDGED]
@@ -163,6 +164,12 @@ def _validation(
         return {"f1": float(np.average(list(found.values()), weights=[shares[name] for name in found]))}
 
     return judge, len(ids)
+
+
+def shown_rows(task: Task, repeats: int) -> int:
+    """How many training rows of a task a pass shows, where it shows those of the user's own file so many times."""
+    train = task.split == "train"
+    return int(train.sum()) + (repeats - 1) * int((train & np.isin(task.corpus, (FILES, OWN))).sum())
 
 
 def published_f1(task: Task, targets: np.ndarray, logits: np.ndarray) -> float | None:
