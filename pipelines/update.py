@@ -101,7 +101,10 @@ def _forget(config: Config, run: Path, user: str) -> str:
         )
     said = f"update: {gone.decisions:,} decisions and {gone.events:,} events of this user are deleted"
     if gone.is_pending:
-        return f"{said}; somebody reads the log, whose file keeps the bytes until then: call this once more in a moment"
+        return (
+            f"{said}; somebody reads the log, whose file keeps the bytes until then: call this again in a moment, when "
+            "it finds nothing more"
+        )
     return f"{said}; what was learnt from them stays in the weights until they are trained again"
 
 
