@@ -150,6 +150,11 @@ def test_own_sentiments_and_own_column_names(tmp_path):
             "column 'split': expected one of train, validation, test, got at line 3",
         ),
         ("text,intent,split\na,b,test\nc,d,test\n", "column 'split': expected rows of train, got none"),
+        (
+            "text,intent\na,buy\nb,None\nc,find\n",
+            "'intent': expected an intent other than 'none', .* line 3: 'None'",
+        ),
+        ("text,intent\na,buy|none\nb,find\n", "got at line 2: 'buy.none'; leave the cells empty, or call the intent"),
         ("text,intent\n", "only a header"),
         ("", "empty file"),
     ],
@@ -159,6 +164,45 @@ def test_a_bad_file_is_refused_by_name_column_and_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_utterances(settings)
     assert settings.utterances in str(caught.value)
+
+
+def test_an_emotion_may_be_called_none(tmp_path):
+    assert read_utterances(write(tmp_path, "text,emotion\na,none\nb,joy\n")).labels == {"emotion": ("joy", "none")}
+
+
+def test_whole_numbers_of_parquet_are_labels_without_a_point(tmp_path):
+    texts = ["one", "two", "three", "four", 5.0]
+    frame = pd.DataFrame({"text": list(map(str, texts)), "intent": [1, 2, None, 2, 1], "emotion": [0.5, 1, 1, 1, None]})
+    frame["intent"] = frame["intent"].astype(np.float32)
+    frame.to_parquet(tmp_path / "own.parquet")
+    corpus = read_utterances(Data(utterances=str(tmp_path / "own.parquet")))
+    assert corpus.labels == {"intent": ("1", "2"), "emotion": ("0.5", "1")}
+    assert corpus.intent.tolist() == [0, 1, -1, 1, 0]
+
+
+def test_quotes_are_plain_text_in_tsv(tmp_path):
+    (tmp_path / "own.tsv").write_text('text\tintent\n"say\ta\nit is 5" wide\tb\n"so"\ta\n\tb\n', encoding="utf-8")
+    settings = Data(utterances=str(tmp_path / "own.tsv"))
+    with pytest.raises(ValueError, match="column 'text': expected a sentence, got at line 5"):
+        read_utterances(settings)
+    (tmp_path / "own.tsv").write_text('text\tintent\n"say\ta\nit is 5" wide\tb\n"so"\ta\n', encoding="utf-8")
+    assert read_utterances(settings).texts.tolist() == ['"say', 'it is 5" wide', '"so"']
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("text,intent", 'fine,a\n"oh well,a\nbut then,b\nno" more,b\nbye,b\nhi,a\n'),
+        ("intent,text", 'a,fine\na,"oh well\nb,but then\nb,no"\nb,bye\n'),
+    ],
+)
+def test_rows_that_a_stray_quote_swallowed_are_a_warning(tmp_path, caplog, header, rows):
+    read_utterances(write(tmp_path, f"{header}\n{rows}"))
+    (message,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "1 texts span several lines that look like rows, the first at line 3; if a stray quote" in message
+    caplog.clear()
+    read_utterances(write(tmp_path, 'text,intent\n"two lines,\nas they were meant",a\nbye,b\n'))
+    assert not caplog.records
 
 
 def test_rows_of_one_text_add_their_labels_up(tmp_path):

@@ -22,6 +22,7 @@ AND = "|"  # between the labels of a cell that has several
 OTHERS = re.compile("[,;/、，；｜]")  # what else people write between labels
 BRACKETS, QUOTES = " []", " \"'"  # around a list of JSON, and around what is in it
 SPLIT = "split"
+NO_INTENT = "none"  # what serving calls an utterance without any of the intents
 SHOWN = 5  # labels that a message names
 
 
@@ -42,8 +43,8 @@ def read_utterances(settings: Data) -> Utterances:
       Utterances of the corpus "files", one row for each different text.
 
     Raises:
-      ValueError: the file can't be read, a column is missing, a text is empty, a column has fewer than two labels, or
-        a split is none of the three, or leaves nothing to learn from.
+      ValueError: the file can't be read, a column is missing, a text is empty, a column has fewer than two labels, an
+        intent is called none, or a split is none of the three, or leaves nothing to learn from.
     """
     if not settings.utterances:
         raise ValueError("data.utterances: expected the path of a CSV, TSV or Parquet file, got none; set it.")
@@ -56,6 +57,7 @@ def read_utterances(settings: Data) -> Utterances:
             f"{table.path}: expected a column intent, emotion or sentiment beside text, got "
             f"{', '.join(map(str, table.frame.columns))}; add one, or map its name in [data.columns]."
         )
+    _tell_swallowed_rows(table, texts, {name for names, _ in labels.values() for name in names})
     told = SPLIT in table.frame.columns
     # texts that differ in signs alone are two, but never one of them learnt and the other judged
     split = _split(table) if told else hash_split([normalise(text) or fine_form(text) for text in texts])
@@ -90,12 +92,17 @@ def read_texts(path: str, columns: Mapping[str, str]) -> list[str]:
 
 
 def _cells(table: Table, column: str) -> np.ndarray:
-    """[rows] object of str; a long one does not widen the others."""
+    """[rows] object of str; a long one does not widen the others. Whole numbers of Parquet become their digits."""
     cells = table.frame[column]
     table.refuse(
         column, np.array([isinstance(cell, NESTED) for cell in cells]), "a text", "write one text in each cell"
     )
-    return np.array(["" if pd.isna(cell) else str(cell).strip() for cell in cells], dtype=object)
+    return np.array(["" if pd.isna(cell) else _written(cell) for cell in cells], dtype=object)
+
+
+def _written(cell: object) -> str:
+    whole = isinstance(cell, float | np.floating) and float(cell).is_integer()  # a gap makes a column of integers float
+    return str(int(cell) if whole else cell).strip()
 
 
 def _split(table: Table) -> np.ndarray:
@@ -117,6 +124,10 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
     cells = _cells(table, kind)
     several = kind in SEVERAL and any(AND in cell for cell in cells)
     said = [{part.strip() for part in cell.split(AND)} - {""} if several else {cell} - {""} for cell in cells]
+    if kind == "intent":
+        bad = np.array([any(name.casefold() == NO_INTENT for name in own) for own in said])
+        expected = f"an intent other than {NO_INTENT!r}, which is what is answered where no intent fits"
+        table.refuse(kind, bad, expected, "leave the cells empty, or call the intent otherwise, such as 'other'")
     said = _one_spelling(table, kind, said)
     names = tuple(sorted(set().union(*said)))
     if len(names) < 2:
@@ -132,6 +143,22 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
         return names, np.array([[name in own for name in names] for own in said], dtype=bool)
     places = {name: place for place, name in enumerate(names)}
     return names, np.array([places[min(own)] if own else -1 for own in said], dtype=np.int32)
+
+
+def _tell_swallowed_rows(table: Table, texts: np.ndarray, names: set[str]) -> None:
+    """Warns of texts of CSV with lines that begin or end as rows do: a stray quote runs on to the next quote."""
+    if table.path.suffix.lower() != ".csv":
+        return
+    lines = [(row, line.split(",")) for row, text in enumerate(texts) if "\n" in text for line in text.split("\n")]
+    rows = sorted({row for row, cells in lines if cells[1:] and not names.isdisjoint((cells[0], cells[-1].strip()))})
+    if rows:
+        log.warning(
+            "%s: %d texts span several lines that look like rows, the first at %s; if a stray quote begins them, "
+            "remove it or write it twice inside quotes.",
+            table.path,
+            len(rows),
+            table.place(rows[0]),
+        )
 
 
 def _one_spelling(table: Table, kind: str, said: list[set[str]]) -> list[set[str]]:

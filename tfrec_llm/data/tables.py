@@ -42,9 +42,14 @@ class Table:
         where = f"{self.path}: column {self.names.get(column, column)!r}"
         raise ValueError(f"{where}: expected {expected}, got at {noun} {named}{more}; {remedy}.")
 
+    def place(self, row: int) -> str:
+        """Where a person finds a row, counted from 0: "line 3"."""
+        noun, (number,) = _row_numbers(self.path, np.array([row]))
+        return f"{noun} {number}"
+
 
 def read_table(path: str | Path, required: Iterable[str], columns: Mapping[str, str] | None = None) -> Table:
-    """Reads a CSV, TSV or Parquet file.
+    """Reads a CSV, TSV or Parquet file. In TSV quotes are plain text.
 
     Args:
       path: the suffix decides how it is read: .csv, .tsv, .parquet or .pq.
@@ -92,7 +97,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not text.strip():
         raise ValueError(f"{path}: expected a header and rows, got an empty file; give a file with data.")
     try:
-        frame = pd.read_csv(io.StringIO(text), sep=_delimiter(path), dtype=str, keep_default_na=False)
+        form = {"sep": _delimiter(path), "quoting": _quoting(path)}
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, **form)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path}: expected as many cells as the header has, got {error}; correct the file.") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus cells for row names
@@ -130,6 +136,10 @@ def _delimiter(path: Path) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
+def _quoting(path: Path) -> int:
+    return csv.QUOTE_NONE if path.suffix.lower() == ".tsv" else csv.QUOTE_MINIMAL
+
+
 def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
     """How a person finds rows: lines of a text file (quoted cells may span several), row numbers of Parquet."""
     if path.suffix.lower() not in (".csv", ".tsv"):
@@ -137,7 +147,8 @@ def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
     delimiter = _delimiter(path)
     csv.field_size_limit(sys.maxsize)  # pandas has read the cells already, however long they are
     lines = io.StringIO(_decode(path), newline="").readlines()
-    reader, wanted, found, row, begin = csv.reader(lines, delimiter=delimiter), set(rows.tolist()), [], -1, 0
+    reader = csv.reader(lines, delimiter=delimiter, quoting=_quoting(path))
+    wanted, found, row, begin = set(rows.tolist()), [], -1, 0
     for _ in reader:
         if lines[begin].strip(" \t\r\n".replace(delimiter, "")):  # blank lines are no rows
             if row in wanted:
