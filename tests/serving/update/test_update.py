@@ -12,7 +12,7 @@ import pytest
 from pipelines import update as program
 from tfrec_llm import config as configs
 from tfrec_llm.feedback import DecisionRow, EventLog, EventRow, sqlite_url
-from tfrec_llm.serving import bundle, versions
+from tfrec_llm.serving import bundle, golden, versions
 from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.server.answering import load
@@ -88,7 +88,19 @@ def hash_of(item):
     return int.from_bytes(item.encode()) % 7
 
 
-def test_a_batch_becomes_a_version_that_says_so_and_a_replay_is_equal(config, run, answering, log):
+def golden_slates(answering, folder, policy):
+    """What a policy shows at the golden queries of a version."""
+    rows = json.loads((folder / golden.NAME).read_text("utf-8"))
+    before = answering.policy()
+    answering.take_policy(policy, int(folder.name))
+    try:
+        shown = answering.lists([{name: value for name, value in row.items() if name != "item_ids"} for row in rows])
+    finally:
+        answering.take_policy(before, 1)
+    return shown["item_ids"]
+
+
+def test_a_batch_becomes_a_version_that_says_so_and_a_replay_is_equal(config, run, answering, log, monkeypatch):
     serve(answering, run, log, 400)
     log.add_events([EventRow("later", f"{T0}-399", "x", "reward", 0.0, T0 + 500)])  # settles all of them
     updates = Updates(config, run)
@@ -99,7 +111,20 @@ def test_a_batch_becomes_a_version_that_says_so_and_a_replay_is_equal(config, ru
     assert versions.served_version(run / "export") == shipped[-1].version
     assert {learnt.source for learnt in shipped[1:]} <= {1, *(learnt.version for learnt in shipped)}
     assert shipped[-1].decisions > 100
+    again, learn = [], Updates.learn
+
+    def learnt_again(*asked):
+        again.append(learn(*asked))
+        return again[-1]
+
+    monkeypatch.setattr(Updates, "learn", learnt_again)
     assert replay(config, run) < 1e-5
+    policies = [policy for policy, verdict, _ in again if verdict.ships]
+    for one, policy in zip(shipped, policies, strict=True):
+        folder = run / "export" / str(one.version)
+        slates = golden_slates(answering, folder, bundle.read_policy(folder))
+        assert len(slates) == golden.QUERIES
+        assert golden_slates(answering, folder, policy) == slates
 
 
 def second_version(run, log, answering):
