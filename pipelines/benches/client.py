@@ -77,7 +77,7 @@ def ask(server: Served, count: int, clients: int, texts: tuple[str, ...] = ("",)
             for place in range(count // clients):
                 body = _request(server, draw, texts[place % len(texts)], history)
                 start = time.perf_counter()
-                ok = _post(connection, "/recommend", body)[0] == 200
+                ok = _kept(*_post(connection, "/recommend", body))
                 with lock:
                     seconds.append(time.perf_counter() - start)
                     failed.append(not ok)
@@ -104,7 +104,7 @@ def asking(server: Served) -> Iterator[list[tuple[float, bool]]]:
             while not over.is_set():
                 body = _request(server, draw, "", HISTORY)
                 start = time.perf_counter()
-                ok = _post(connection, "/recommend", body)[0] == 200
+                ok = _kept(*_post(connection, "/recommend", body))
                 seen.append((time.perf_counter() - start, ok))
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(2)]
@@ -144,6 +144,11 @@ def _post(connection: HTTPConnection, path: str, body: Any) -> tuple[int, bytes]
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, answer.read()
+
+
+def _kept(status: int, body: bytes) -> bool:
+    """Whether a request was answered and its decision is in the log: nothing can be learnt from another."""
+    return status == 200 and json.loads(body)["decision_id"] is not None
 
 
 def together(work: Callable[[int], None], count: int) -> None:

@@ -8,11 +8,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,11 @@ def _learns(run: Path, setup: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kills(run: Path, count: int, setup: Mapping[str, Any]) -> dict[str, Any]:
-    """`kill -9` of server and worker at random moments under feedback: acknowledged events that are not there."""
+    """`kill -9` of server and worker at random moments under feedback: acknowledged events that are not there.
+
+    Raises:
+      ValueError: a kill left a database that is not whole.
+    """
     acknowledged, draw, opened = [], np.random.default_rng(1), 0
     for number in range(count):
         with served(run, engine="export") as server, _feeding(server, number, acknowledged):
@@ -163,10 +168,19 @@ def _kills(run: Path, count: int, setup: Mapping[str, Any]) -> dict[str, Any]:
             os.killpg(server.process.pid, signal.SIGKILL)
         kept = EventLog(sqlite_url(run / "log.db"))
         there = set(kept.read_events().event_id.tolist())
-        opened += 1
         kept.close()
+        _check_whole(run / "log.db")
+        opened += 1
     lost = len(set(acknowledged) - there) if count else 0
     return _value(lost, "lost events", {**setup, "kills": count, "opened": opened, "acknowledged": len(acknowledged)})
+
+
+def _check_whole(path: Path) -> None:
+    """Refuses a database that SQLite itself finds damaged."""
+    with closing(sqlite3.connect(path)) as database:
+        ((found,),) = database.execute("PRAGMA integrity_check(1)").fetchall()
+    if found != "ok":
+        raise ValueError(f"bench: expected {path} to be whole after a kill, got: {found}.")
 
 
 @contextmanager

@@ -5,9 +5,12 @@ import json
 import pytest
 
 from pipelines import bench
+from pipelines.benches import client, serving
 from pipelines.benches.rounds import Settings
 from pipelines.benches.serving import under_load
+from tests.feedback.test_event_log import event
 from tfrec_llm.config import Config
+from tfrec_llm.feedback import EventLog, sqlite_url
 
 
 @pytest.mark.slow
@@ -28,6 +31,27 @@ def test_nothing_fails_and_nothing_is_lost(smoke_run, tmp_path):
     kills = found["serve.kills"]
     assert (kills["value"], kills["setup"]["kills"]) == (0, 2)
     assert kills["setup"]["acknowledged"] > 0
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kept"),
+    [(200, {"decision_id": "d1"}, True), (200, {"decision_id": None}, False), (503, {"error": "busy"}, False)],
+)
+def test_an_answer_whose_decision_is_not_in_the_log_has_failed(monkeypatch, status, body, kept):
+    monkeypatch.setattr(client, "_post", lambda *_: (status, json.dumps(body).encode()))
+    server = client.Served(None, 1, None, 0.0, ("click",), ("i1", "i2"))
+    assert client.ask(server, 4, 2).failed == (0 if kept else 4)
+
+
+def test_a_database_that_a_kill_damaged_is_said(tmp_path):
+    log = EventLog(sqlite_url(tmp_path / "log.db"))
+    log.add_events([event(f"e{place}") for place in range(2_000)])
+    log.close()
+    serving._check_whole(tmp_path / "log.db")
+    whole = (tmp_path / "log.db").read_bytes()
+    (tmp_path / "log.db").write_bytes(whole[:40_960] + b"x" * 4_096 + whole[45_056:])
+    with pytest.raises(ValueError, match="to be whole after a kill"):
+        serving._check_whole(tmp_path / "log.db")
 
 
 def test_without_a_run_it_says_so(tmp_path):
