@@ -85,14 +85,15 @@ def test_nothing_and_too_much_are_refused(make_client):
 
 
 def test_many_unknown_fields_of_an_event_are_one_error_soon(client, event):
-    taken = []
+    many = {**event, **{f"f{place}": 0 for place in range(60_000)}}
+    text, said, taken = json.dumps([event, many]), {"content-type": "application/json"}, []
     while len(taken) < 3 or (min(taken) >= 0.1 and len(taken) < 40):
         began = time.perf_counter()
-        answer = client.post("/feedback", json=[event, {**event, **{f"f{place}": 0 for place in range(60_000)}}])
+        answer = client.post("/feedback", content=text, headers=said)
         taken.append(time.perf_counter() - began)
         assert answer.status_code == 422
         assert answer.json() == {"error": "body.1: expected at most 20 fields, got 60004; send fewer."}
-    assert min(taken) < 0.1  # the client's own half of it is some 30 ms
+    assert min(taken) < 0.1  # 20 ms, and 330 where each field was an error of its own
 
 
 def test_many_events_wait_for_the_disk_longer_than_a_decision_would(make_client, log):
