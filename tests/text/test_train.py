@@ -70,7 +70,8 @@ def test_figures_have_the_contracts_form(trained):
     assert accuracy["split"] == "test"
     assert accuracy["value"] > 0.9  # the two words share no character
     assert accuracy["ci95"][0] <= accuracy["value"] <= accuracy["ci95"][1]
-    assert 0 < figures["text.trained_share"]["value"] < 0.5
+    assert figures["text.trained_share"]["value"] == 0  # the encoder is frozen
+    assert 0 < figures["text.heads_share"]["value"] < 0.5
     assert "text.emotion_weak.agreement" not in figures  # no real texts, no figure
 
 

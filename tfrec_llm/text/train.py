@@ -57,8 +57,8 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     encode, main = functools.partial(encode_queries, encoder, config), main_labels(whole)
     soft, figures = teach(tasks, unlabelled, main, config, stage)
     heads = learn(finetuning, tasks, unlabelled, config, stage, soft)
-    if finetuning.variables:
-        figures["text.trained_share"] = _figure(finetuning.share)
+    figures["text.trained_share"] = _figure(finetuning.share)
+    figures["text.heads_share"] = _figure(_heads_share(heads, encoder))
     vectors = text_vectors(encode, whole)
     figures |= _judged(tasks, heads, vectors, main, config)
     figures |= _unseen(whole, heads, vectors, main, config, stage)
@@ -67,7 +67,6 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     _write_items(encoder, dataset, config, stage)
     figures |= write_slots(encoder, dataset, config, stage)
     figures |= weak_agreement(tasks, vectors, heads, config.text.corpora)
-    figures.setdefault("text.trained_share", _figure(_trained_share(heads, encoder)))
     labels = {task.name: _about(task, heads[task.name]) for task in tasks}
     for name in set(TASK_LABELS) - set(heads):
         log.warning("text: no corpus has labels for %s: its head says that all of them are equally likely.", name)
@@ -137,10 +136,10 @@ def _write_items(encoder: TextEncoder, dataset: Dataset, config: Config, stage: 
     training.write_projector(stage.logs, "items", items.text[rows], [dataset.catalogue.titles[row] for row in rows])
 
 
-def _trained_share(heads: Mapping[str, Answers], encoder: TextEncoder) -> float:
-    """Weights trained where the encoder is frozen, as a share of all weights outside the embedding tables."""
+def _heads_share(heads: Mapping[str, Answers], encoder: TextEncoder) -> float:
+    """Weights of the heads, as a share of the encoder's weights outside its embedding tables."""
     trained = sum(v.shape.num_elements() for head in heads.values() for v in head.trainable_variables)
-    return trained / (trained + encoder.num_transformer_weights)
+    return trained / encoder.num_transformer_weights
 
 
 def _figure(value: float) -> dict[str, Any]:

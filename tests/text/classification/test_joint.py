@@ -77,7 +77,9 @@ def test_trained_read_again_and_the_same(method, corpus, tmp_path):
         model.encoder.encode(*model.encoder.tokenize(tf.constant([title]), "passage", 96))[0],
         atol=2e-2,
     )
-    assert 0 < figures["text.trained_share"]["value"] <= 1
+    assert (figures["text.trained_share"]["value"] == 0) == (method == "frozen")
+    assert 0 <= figures["text.trained_share"]["value"] <= 1
+    assert figures["text.heads_share"]["value"] > 0
 
 
 @pytest.mark.parametrize(
