@@ -10,7 +10,9 @@ from tfrec_llm.config.reader import Component, setting
 class Regularise:
     """Against overfitting, while encoder or heads are trained."""
 
-    class_weights: bool = setting(True, "a label counts with the root of its rarity")
+    class_weights: bool = setting(
+        True, "a label counts with the root of its rarity, where a text has one label (multi-label heads: no effect)"
+    )
     label_smoothing: float = setting(0.0, "share of a target spread over all labels", low=0, high=0.9)
     adversarial: str = setting("none", "perturbed word vectors", choices=("none", "fgm", "pgd"))
     epsilon: float = setting(0.5, "fgm, pgd: length of the perturbation of a text's word vectors", low=0)
