@@ -189,6 +189,16 @@ def test_quotes_are_plain_text_in_tsv(tmp_path):
     assert read_utterances(settings).texts.tolist() == ['"say', 'it is 5" wide', '"so"']
 
 
+def test_quotes_of_a_tsv_that_closes_them_all_are_those_of_csv(tmp_path):
+    rows = '"text"\t"intent"\r\n"she said ""so"""\t"a"\r\n"5"" wide"\tb\r\nplain " one\ta\r\n""\tb\r\n'
+    (tmp_path / "own.tsv").write_bytes(rows.encode())
+    settings = Data(utterances=str(tmp_path / "own.tsv"))
+    with pytest.raises(ValueError, match="column 'text': expected a sentence, got at line 5"):
+        read_utterances(settings)
+    (tmp_path / "own.tsv").write_bytes(rows.replace('""\tb\r\n', "").encode())
+    assert read_utterances(settings).texts.tolist() == ['she said "so"', '5" wide', 'plain " one']
+
+
 @pytest.mark.parametrize(
     ("header", "rows"),
     [

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 _SHOWN = 5  # bad rows that a message names
+_STRAY_QUOTE = re.compile(r'(?m)(?:^|\t)"(?!(?:[^"\t\r\n]|"")*"(?:\t|\r?$))')  # a cell of TSV begins with it alone
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Table:
 
 
 def read_table(path: str | Path, required: Iterable[str], columns: Mapping[str, str] | None = None) -> Table:
-    """Reads a CSV, TSV or Parquet file. In TSV quotes are plain text.
+    """Reads a CSV, TSV or Parquet file. Where some cell of a TSV begins with a quote that it does not end with, quotes
+    are plain text there; else they are as in CSV.
 
     Args:
       path: the suffix decides how it is read: .csv, .tsv, .parquet or .pq.
@@ -97,7 +100,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not text.strip():
         raise ValueError(f"{path}: expected a header and rows, got an empty file; give a file with data.")
     try:
-        form = {"sep": _delimiter(path), "quoting": _quoting(path)}
+        form = {"sep": _delimiter(path), "quoting": _quoting(path, text)}
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, **form)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path}: expected as many cells as the header has, got {error}; correct the file.") from error
@@ -136,8 +139,9 @@ def _delimiter(path: Path) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
-def _quoting(path: Path) -> int:
-    return csv.QUOTE_NONE if path.suffix.lower() == ".tsv" else csv.QUOTE_MINIMAL
+def _quoting(path: Path, text: str) -> int:
+    plain = path.suffix.lower() == ".tsv" and _STRAY_QUOTE.search(text)
+    return csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
 
 
 def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
@@ -146,8 +150,9 @@ def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
         return "row", [int(row) + 1 for row in rows]
     delimiter = _delimiter(path)
     csv.field_size_limit(sys.maxsize)  # pandas has read the cells already, however long they are
-    lines = io.StringIO(_decode(path), newline="").readlines()
-    reader = csv.reader(lines, delimiter=delimiter, quoting=_quoting(path))
+    text = _decode(path)
+    lines = io.StringIO(text, newline="").readlines()
+    reader = csv.reader(lines, delimiter=delimiter, quoting=_quoting(path, text))
     wanted, found, row, begin = set(rows.tolist()), [], -1, 0
     for _ in reader:
         if lines[begin].strip(" \t\r\n".replace(delimiter, "")):  # blank lines are no rows
