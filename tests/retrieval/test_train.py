@@ -42,8 +42,9 @@ def test_does_not_learn_noise(world, stage):
 
 def test_baskets_are_learnt_too(world, stage):
     made, gains = world(per_step=2, step="basket", repeat=True), []
-    for seed in range(3, 11):  # sixty steps on so little data: over thirty seeds .5 to .96, mean .80
-        settings, where = dataclasses.replace(config(epochs=5), seed=seed), stage(f"towers{seed}")
+    for seed in range(3, 11):  # sixty steps on so little data
+        # one answer in a window: the later ones of the ring would be no wrong ones for the next
+        settings, where = dataclasses.replace(config(epochs=5, targets=1), seed=seed), stage(f"towers{seed}")
         retrieval.train(settings, made.dataset, None, where)
         model = retrieval.load(settings, made.dataset, None, where.folder)
         gains.append(retrieval.judge(model, made.dataset, made.dataset.split.validation, np.arange(60), 20)["ndcg@10"])
