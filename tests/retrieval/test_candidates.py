@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.past import REPEAT_SOURCES
 from tfrec_llm.types import Candidates, History
 
 NONE = np.zeros([1, 0], np.int32)
@@ -50,7 +51,7 @@ def test_the_blend_is_the_weighted_sum_of_the_sources(world, as_history):
     parts, weights = source.source_scores(asked, history), source.row_weights(asked, history)
     want = np.einsum("bns,bs->bn", parts, weights)
     np.testing.assert_allclose(source.scores(asked, history), want, atol=1e-4)
-    assert source.source_names == ("behaviour", "towers", "text", "popularity", "repeat_count", "repeat_recent")
+    assert source.source_names == ("behaviour", "towers", "text", "popularity", *REPEAT_SOURCES)
 
 
 @pytest.mark.parametrize("repeat", [True, False])

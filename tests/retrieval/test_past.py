@@ -35,13 +35,22 @@ def test_neighbours_are_added_up(as_history):
     ids[3], weights[3] = [4, 0], [3, 9]  # index 0 is nobody
     past = Past(6, False, False, 2)
     past.take(Neighbours(ids, weights, 1.0))
-    (scores,) = past(as_history([2, 3], [5], []))
+    (scores,) = past(as_history([2, 3], [5], []), tf.zeros(6))
     old = np.exp(-1)
     np.testing.assert_allclose(np.expm1(scores), [[0, 0, 0, old, 2 * old + 3, 0], [0] * 6, [0] * 6], atol=1e-5)
 
 
 def test_without_neighbours_and_repeats_nothing_is_said(as_history):
-    assert Past(6, False, False)(as_history([2])) == []
+    assert Past(6, False, False)(as_history([2]), tf.zeros(6)) == []
+
+
+def test_what_is_held_is_said_apart_from_how_often(as_history):
+    popularity = tf.constant([0.0, 0.0, -1.0, -2.0, -3.0, -4.0])
+    once, recent, held, popular = Past(6, False, True)(as_history([3, 5, 3], []), popularity)
+    np.testing.assert_allclose(np.expm1(once), [[0, 0, 0, 2, 0, 1], [0] * 6], atol=1e-6)
+    assert recent[0, 3] > recent[0, 5] > 0
+    np.testing.assert_allclose(held, [[0, 0, 0, 1, 0, 1], [0] * 6])
+    np.testing.assert_allclose(popular, [[0, 0, 0, -2, 0, -4], [0] * 6])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +74,7 @@ def test_scores_in_the_graph_equal_the_closed_form(ring, as_history):
     settings = Config(retrieval=Retrieval(item_item_l2=(10.0,)))
     neighbours, *_ = learn_neighbours(settings, ring.dataset)
     source = CandidateSource.build({"text": np.zeros([22, 3])}, ring.dataset, None, neighbours)
-    (scores,) = source.past(as_history([4]))
+    (scores,) = source.past(as_history([4]), tf.zeros(source.num_rows))
     whole = np.maximum(ease_weights(training_matrix(ring.dataset), 10.0), 0)[4]
     scores, whole = np.expm1(scores.numpy()[0, 2:]), whole[2:]
     np.testing.assert_allclose(scores / scores.max(), whole / whole.max(), atol=1e-4)

