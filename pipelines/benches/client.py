@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 
 from tfrec_llm import data
 
@@ -122,6 +123,28 @@ def post(server: Served, path: str, body: Any) -> dict[str, Any]:
     """The answer of one request on a connection of its own."""
     with _connection(server) as connection:
         return json.loads(_post(connection, path, body)[1])
+
+
+def spent(server: Served) -> dict[str, tuple[float, float]]:
+    """What the server has spent on parts of its decisions and on whole requests: part -> seconds and how often."""
+    with _connection(server) as connection:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    found: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name, _, what = sample.name.removeprefix("tfrec_llm_").rpartition("_")
+            if what in ("sum", "count") and (name == "part_seconds" or sample.labels.get("route") == "/recommend"):
+                found.setdefault(sample.labels.get("part", "whole"), {})[what] = sample.value
+    return {part: (values["sum"], values["count"]) for part, values in found.items()}
+
+
+def between(before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Mean milliseconds of each part between two answers of `spent`."""
+    seconds = {
+        part: [new - old for new, old in zip(after[part], before.get(part, (0, 0)), strict=True)] for part in after
+    }
+    return {part: 1000 * taken / count for part, (taken, count) in seconds.items() if count}
 
 
 def health(server: Served) -> dict[str, Any]:

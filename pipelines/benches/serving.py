@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benches.client import HISTORY, Served, ask, asking, health, post, served, together, wait
+from pipelines.benches.client import HISTORY, Served, ask, asking, between, health, post, served, spent, together, wait
 from pipelines.benches.rounds import Settings
 from tfrec_llm import serving
 from tfrec_llm.feedback import EventLog, sqlite_url
@@ -76,11 +76,16 @@ def _latencies(server: Served, count: int, setup: Mapping[str, Any]) -> Iterator
 def _percentiles(
     server: Served, name: str, count: int, texts: tuple[str, ...], history: int, setup: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Half and all but one per cent of requests, one after the other, take at most so long."""
+    """Half and all but one per cent of requests, one after the other, take at most so long; the mean of each part."""
+    before = spent(server)
     seconds = 1000 * ask(server, count, 1, texts, history).seconds
+    parts = {f"{part}_ms": taken for part, taken in between(before, spent(server)).items()}
     for percent in (50, 99):
         value = float(np.percentile(seconds, percent))
-        yield f"serve.{name}p{percent}_ms", _value(value, "ms", {**setup, "requests": count, "history": history})
+        yield (
+            f"serve.{name}p{percent}_ms",
+            _value(value, "ms", {**setup, "requests": count, "history": history, **parts}),
+        )
 
 
 def _reloads(server: Served, settings: Settings, setup: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

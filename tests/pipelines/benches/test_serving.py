@@ -21,6 +21,9 @@ def test_nothing_fails_and_nothing_is_lost(smoke_run, tmp_path):
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     wanted = ("p50_ms", "p99_ms", "text_p50_ms", "text_p99_ms", "history_200_p50_ms", "http_requests_per_second")
     assert {f"serve.{name}" for name in wanted} <= set(found)
+    parts = found["serve.text_p50_ms"]["setup"]
+    assert 0 < parts["queue_ms"] < parts["decide_ms"] < parts["whole_ms"]
+    assert 0 < parts["encode_ms"] < parts["whole_ms"]
     assert found["serve.http_requests_per_second"]["setup"]["failed"] == 0
     for way, count in (("in_place", 4), ("full", 2)):
         setup = found[f"serve.reload_{way}_seconds"]["setup"]
@@ -31,6 +34,11 @@ def test_nothing_fails_and_nothing_is_lost(smoke_run, tmp_path):
     kills = found["serve.kills"]
     assert (kills["value"], kills["setup"]["kills"]) == (0, 2)
     assert kills["setup"]["acknowledged"] > 0
+
+
+def test_the_time_of_parts_is_the_mean_of_what_came_between():
+    before, after = {"decide": (1.0, 100)}, {"decide": (1.5, 200), "encode": (0.2, 10), "queue": (0.0, 0)}
+    assert client.between(before, after) == pytest.approx({"decide": 5.0, "encode": 20.0})
 
 
 @pytest.mark.parametrize(
