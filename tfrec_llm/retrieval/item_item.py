@@ -151,11 +151,13 @@ def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
     item = history.item.numpy()
     row, column = np.nonzero(place[item] >= 0)
     where = (row, place[item[row, column]])
-    worth = {}
+    worth, starts = {}, range(0, len(rows), CHUNK)
+    chunks = [History(*(values[i : i + CHUNK] for values in history)) for i in starts]  # pairs of events are compared
     for decay in DECAYS:
-        values = newest_worth(history, basket, tf.constant(decay, tf.float32)).numpy()[row, column]
+        parts = [newest_worth(part, basket, tf.constant(decay, tf.float32)) for part in chunks]
+        values = tf.concat(parts, axis=0).numpy()[row, column]
         worth[decay] = sparse.csr_matrix((values, where), shape=(len(rows), len(kept)))
-    shown, starts = shown_items(dataset.catalogue, dataset.domain), range(0, len(rows), CHUNK)
+    shown = shown_items(dataset.catalogue, dataset.domain)
     allowed = np.concatenate([answerable(dataset, queries, rows[i : i + CHUNK], shown)[:, kept] for i in starts])
     parts = [queries.relevant[queries.offsets[row] : queries.offsets[row + 1]] for row in rows]
     return Asked(worth, kept, allowed, np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
