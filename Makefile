@@ -47,7 +47,7 @@ update: setup  ## learn from the event log of RUN while it is served (STAGE=item
 rollback: setup  ## serve the version of RUN that was served before, and this one never again
 	@$(PY) -m pipelines.update $(ARGUMENTS) --rollback
 
-simulate: setup  ## let the agents learn in small worlds with a known optimum
+simulate: setup  ## agents in small worlds, judged sessions of RUN; SET="simulate.crowd_sessions=2000" or "simulate.server=URL" too
 	@$(PY) -m pipelines.simulate $(ARGUMENTS)
 
 bench: setup  ## measure speed beside other libraries, which get environments of their own (.venv-bench*)

@@ -4,6 +4,7 @@ It makes `.venv-bench`, runs OBP's estimators there on six logs of the Open Band
 prints both values. The test `tests/evaluation/policies/test_obp.py` keeps OBP's.
 """
 
+import argparse
 import json
 import subprocess
 import tempfile
@@ -102,6 +103,7 @@ def _slate_columns(feedback: SlateFeedback, policy: np.ndarray) -> Mapping[str, 
 
 def main() -> None:
     """Prints both, and the largest difference."""
+    argparse.ArgumentParser(prog="python -m pipelines.off_policy.reference", description=__doc__).parse_args()
     theirs, own = reference(), ours()
     worst = max(abs(own[log][name] - value) for log, values in theirs.items() for name, value in values.items())
     print(json.dumps(theirs, indent=1))
