@@ -17,7 +17,7 @@ from tfrec_llm.data.shown import shown_items
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.top_k import allowed_items, exact_top_k
 from tfrec_llm.retrieval import catalogue_facts
-from tfrec_llm.retrieval.columns import VECTOR_SOURCES, Columns, heard, in_order, meant
+from tfrec_llm.retrieval.columns import VECTOR_SOURCES, Columns, heard, in_order, meant, meant_aloud
 from tfrec_llm.retrieval.features import candidate_features, feature_names
 from tfrec_llm.retrieval.past import ITEM_ITEM, Neighbours, Past
 from tfrec_llm.retrieval.repeats import held_at
@@ -212,15 +212,10 @@ class CandidateSource(tf.Module):
             if name in queries:
                 vector, present = queries[name]
                 vector = tf.cast(vector, tf.float32)
-                vector = self._meaning(vector) if name == "text" else vector
+                if name == "text":
+                    vector = meant_aloud(vector, self.utterance_centre, self.language_axes)
                 vectors[name] = tf.where(present[:, tf.newaxis], vector, 0.0) / self.scale[place]
         return vectors
-
-    def _meaning(self, utterance: Tensor) -> Tensor:
-        """[B, D] utterances as the index has items: centred, without what tells the language, of unit length."""
-        centred = utterance - self.utterance_centre
-        told = tf.matmul(centred, self.language_axes, transpose_b=True)  # [B, 2]
-        return tf.math.l2_normalize(centred - tf.matmul(told, self.language_axes), axis=-1)
 
     def row_weights(
         self, queries: Query, history: History, weights: Tensor | None = None, by_length: Tensor | None = None

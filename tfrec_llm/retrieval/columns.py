@@ -146,6 +146,13 @@ def meant(text: np.ndarray, axes: np.ndarray, centre: np.ndarray | None = None) 
     return np.where(told[:, None], unit, 0.0), centre
 
 
+def meant_aloud(utterance: Tensor, centre: Tensor, axes: Tensor) -> Tensor:
+    """Utterances [B, D] as `meant` has items: centred [D], without the axes [2, D] of languages, of unit length."""
+    centred = utterance - centre
+    told = tf.matmul(centred, axes, transpose_b=True)  # [B, 2]
+    return tf.math.l2_normalize(centred - tf.matmul(told, axes), axis=-1)
+
+
 def rows_of(table: tf.Variable, item_ids: Tensor) -> Tensor:
     """Rows of a table.
 
