@@ -6,9 +6,8 @@ import tensorflow as tf
 
 from tests.retrieval.test_blend import ROWS, made
 from tfrec_llm.config import Config
-from tfrec_llm.retrieval import blend, first_places
 from tfrec_llm.retrieval.blend import assign, fit_blend, flat, join_rows
-from tfrec_llm.retrieval.first_places import Shortlists, climb, first_place_factors, long_recall, ndcg, shortlists
+from tfrec_llm.retrieval.first_places import Shortlists, climb, first_place_factors, ndcg, shortlists
 from tfrec_llm.retrieval.moments import Moments
 
 
@@ -83,31 +82,3 @@ def test_a_fit_is_not_worse_for_it(world, as_history, stage):
     figures = fit_blend(source, [rows], Config(), stage("blend"))
     best = max(value["value"] for name, value in figures.items() if "_all" not in name)
     assert figures["retrieval.blend_all.ndcg@10"]["value"] >= best - 0.03
-
-
-def test_recall_of_a_long_list_by_hand(world, as_history, monkeypatch):
-    monkeypatch.setattr(first_places, "LONG", 4)
-    source, rows = made(world, as_history, answers=3)
-    rows, places = join_rows([rows]), np.arange(50)
-    rows.target[0] = [2, 0, 0]  # in its history: it can't be shown, so the row says nothing
-    scores = source.scores(*tf.nest.map_structure(tf.constant, (rows.queries, rows.history))).numpy()
-    scores = np.where(source.allowed(rows.history, rows.exclude), scores, -np.inf)
-    top = np.argsort(-scores, axis=1, kind="stable")[:, :4]
-    want = [np.isin(rows.target[row], top[row]).mean() for row in places[1:]]
-    assert long_recall(source, rows, places) == pytest.approx(np.mean(want), abs=1e-5)
-
-
-@pytest.mark.parametrize(("factor", "as_far"), [(0.0, 0.0), (3.0, 1.0)])
-def test_it_is_turned_as_far_as_costs_no_recall(world, as_history, monkeypatch, factor, as_far):
-    monkeypatch.setattr(first_places, "LONG", 5)
-    source, rows = made(world, as_history, signal={"towers": 3.0})
-    rows, places = join_rows([rows]), np.arange(ROWS)
-    theta = flat(np.ones(source.weights.shape), np.zeros(source.by_length.shape))
-    assign(source, theta)
-    factors = np.ones(len(source.source_names))
-    factors[source.source_names.index("towers")] = factor  # the one that knows, less or more
-    monkeypatch.setattr(blend, "first_place_factors", lambda *_: factors)
-    turned = blend._turned(source, rows, Moments(source, rows), theta, places, np.random.default_rng(1))
-    kept = np.tile(1 + as_far * (factors - 1), 2)
-    common = theta[: kept.size] * kept
-    np.testing.assert_allclose(turned[: kept.size] / turned[0], common / common[0])

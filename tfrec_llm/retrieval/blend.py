@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config
 from tfrec_llm.retrieval.candidates import CandidateSource
-from tfrec_llm.retrieval.first_places import ROWS, first_place_factors, long_recall
+from tfrec_llm.retrieval.first_places import first_place_factors
 from tfrec_llm.retrieval.moments import BlendBatch, Moments, Pass
 from tfrec_llm.training import Stage
 from tfrec_llm.types import FIRST_ITEM
@@ -21,7 +21,6 @@ from tfrec_llm.types import FIRST_ITEM
 STEPS = 12  # Newton steps at most
 PATIENCE = 2  # steps without a better stopping loss
 LEARN_ROWS, STOP_ROWS = 6000, 2000  # at most: a few dozen weights are known well from so many, and each pass costs all
-SHARES = (1.0, 0.5, 0.25)  # of the way towards the first places
 SCALES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)  # of weights that were turned towards the first places
 TOLERANCE = 1e-5  # of the mean loss: smaller gains end the fit
 ENOUGH = 32  # utterances whose mean is worth more than the items' mean
@@ -81,28 +80,14 @@ def _turned(
     places: np.ndarray,
     draw: np.random.Generator,
 ) -> np.ndarray:
-    """[P] weights with the factors of `first_places`, all of them scaled so that the likelihood is best.
-
-    They are turned as far as costs no recall of a long list: the same weights find the ranker's candidates.
-    """
+    """[P] weights with the factors of `first_places`, all of them scaled so that the likelihood is best."""
     factors = first_place_factors(source, rows, places, draw)
     if np.array_equal(factors, np.ones_like(factors)):
         return theta
-    some = draw.permutation(places)[:ROWS]
-    least = long_recall(source, rows, some)
-    for share in SHARES:
-        kept, turned = 1 + share * (factors - 1), theta.copy()
-        turned[: moments.common] *= np.tile(kept, 2)
-        assign(source, turned)
-        recall = long_recall(source, rows, some)
-        told = ", ".join(f"{name} {factor:.2g}" for name, factor in zip(source.source_names, kept, strict=True))
-        _log.info(
-            "blend: common weights times %s, for the first places: recall %.4f, %.4f without", told, recall, least
-        )
-        if recall >= least:
-            break
-    else:
-        return theta
+    told = ", ".join(f"{name} {factor:.2g}" for name, factor in zip(source.source_names, factors, strict=True))
+    _log.info("blend: common weights times %s, for the first places", told)
+    turned = theta.copy()
+    turned[: moments.common] *= np.tile(factors, 2)
     losses = {scale: moments(scale * turned, places).loss for scale in SCALES}  # none changes an order
     return min(losses, key=losses.__getitem__) * turned
 

@@ -3,10 +3,9 @@
 In a large catalogue, and where whole baskets are the answer, cross entropy spends its few weights on what stands far
 down. So each source's common weight gets a factor, found by climbing the NDCG@10 of the rows over a shortlist of
 each. The factors are cross-fitted: those that half of the rows finds must gain on the other half, or the weights stay.
-`long_recall` says what that costs further down, where the ranker's candidates are. Used by `blend`.
+Used by `blend`.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ FACTORS = (0.0, 0.5, 0.7, 0.85, 1.2, 1.5, 2.0, 3.0)  # that a weight is tried wi
 ROUNDS = 4  # through all sources at most
 ROWS, FEW = 3000, 40  # rows that are read at most, and with fewer of them nothing is changed
 LEAST = 2e-4  # of NDCG: a smaller step is not taken
-LONG = 100  # items of a long list
 ERRORS = 1.0  # standard errors by which what one half found must gain on the other
 _DISCOUNTS = 1 / np.log2(np.arange(2, DEPTH + 2))
 _IDEAL = np.concatenate([[0.0], np.cumsum(_DISCOUNTS)])
@@ -92,43 +90,18 @@ def ndcg(found: Shortlists, factors: np.ndarray) -> np.ndarray:
 
 def shortlists(source: CandidateSource, rows: BlendBatch, places: np.ndarray) -> Shortlists:
     """The shortlists of the rows at `places` that have an answer which can be shown."""
+    cells = source.num_rows * len(source.source_names)
+    chunk = max(1, min(MAX_ROWS, MAX_CELLS // cells))
     run = tf.function(lambda part: _shortlist(source, part), reduce_retracing=True)
-    parts = [[column.numpy() for column in run(part)] for part in _chunks(source, rows, places)]
+    parts = []
+    for begin in range(0, len(places), chunk):
+        some = places[begin : begin + chunk]
+        part = tf.nest.map_structure(lambda column, some=some: tf.constant(column[some]), rows)
+        parts.append([column.numpy() for column in run(part)])
     if not parts:
         return Shortlists(*(np.zeros(shape) for shape in ((0, 1), (0, 1, len(source.source_names)), (0, 1), 0)))
     whole = Shortlists(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     return _taken(whole, np.flatnonzero(whole.answers))
-
-
-def long_recall(source: CandidateSource, rows: BlendBatch, places: np.ndarray) -> float:
-    """Share of the answers that can be shown which the first hundred items hold, by the weights of the source.
-
-    Args:
-      source: with weights.
-      rows: all rows, as arrays.
-      places: rows that are read.
-    """
-    run, found = tf.function(lambda part: _recall(source, part), reduce_retracing=True), []
-    for part in _chunks(source, rows, places):
-        found += run(part).numpy().tolist()
-    return float(np.nanmean(found))
-
-
-def _recall(source: CandidateSource, rows: BlendBatch) -> tf.Tensor:
-    """[B], nan where no answer can be shown."""
-    allowed = source.allowed(rows.history, rows.exclude)  # [B, N+2]
-    valid = targets_of(rows.target, allowed)[1]
-    top = exact_top_k(source.scores(rows.queries, rows.history), allowed, min(LONG, source.num_rows))[0]
-    held = tf.reduce_any(top[:, :, tf.newaxis] == rows.target[:, tf.newaxis], axis=1) & valid  # [B, M]
-    return tf.reduce_sum(tf.cast(held, tf.float32), axis=1) / tf.reduce_sum(tf.cast(valid, tf.float32), axis=1)
-
-
-def _chunks(source: CandidateSource, rows: BlendBatch, places: np.ndarray) -> Iterator[BlendBatch]:
-    cells = source.num_rows * len(source.source_names)
-    chunk = max(1, min(MAX_ROWS, MAX_CELLS // cells))
-    for begin in range(0, len(places), chunk):
-        some = places[begin : begin + chunk]
-        yield tf.nest.map_structure(lambda column, some=some: tf.constant(column[some]), rows)
 
 
 def _shortlist(source: CandidateSource, rows: BlendBatch) -> tuple[tf.Tensor, ...]:
