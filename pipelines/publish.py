@@ -75,10 +75,10 @@ def with_suites(text: str) -> str:
 
 
 def keep_bench(entries: Mapping[str, Mapping]) -> None:
-    """Keeps what a bench measured beside peers, with the day and the machine; what did not change keeps its day."""
+    """Keeps what a bench measured, with the day and the machine; what did not change keeps its day."""
     known = files.read_json(BENCH) if BENCH.exists() else {}
     now = {"date": datetime.date.today().isoformat(), "device": evaluation.run_info(0)["device"]}
-    fresh = {key: {**entry, "about": now} for key, entry in entries.items() if "ratio" in entry}
+    fresh = {key: {**entry, "about": now} for key, entry in entries.items()}
     kept = {key for key, entry in fresh.items() if known.get(key, {}) | {"about": now} == entry}
     files.write_json(BENCH, known | {key: entry for key, entry in fresh.items() if key not in kept})
 
@@ -92,7 +92,9 @@ def with_bench(text: str) -> str:
     machines = ", ".join(sorted({entry["about"]["device"] for entry in entries.values()}))
     when = " to ".join(dict.fromkeys((days[0], days[-1])))
     head = f"`make bench`, {when}, {machines}; ratios above 1 are better for us."
-    return _between(text, BENCH_BEGIN, BENCH_END, "\n".join([head, "", *rounds.markdown(entries), ""]))
+    alone = rounds.markdown_alone(entries)
+    lines = [head, "", *rounds.markdown(entries), "", *([*alone, ""] if alone else [])]
+    return _between(text, BENCH_BEGIN, BENCH_END, "\n".join(lines))
 
 
 def suite_section(name: str) -> str:

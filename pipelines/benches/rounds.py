@@ -90,10 +90,20 @@ def markdown(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "| bench | ours | peer | unit | ratio, median [least, greatest] | one alone, ours and peer |",
         "|---" * 6 + "|",
     ]
-    for key, one in sorted(entries.items()):
+    for key, one in sorted((key, one) for key, one in entries.items() if "ratio" in one):
         ratio = f"{one['ratio']:.2f} [{one['ratio_min']:.2f}, {one['ratio_max']:.2f}]"
         alone = f"{one['ms']['ours']:.1f} and {one['ms']['peer']:.1f} ms" if "ms" in one else ""
         name = key.replace("|", " of ")
         ours, peer = (f"{one[who]:,.0f}" if one[who] >= 10 else f"{one[who]:.2g}" for who in ("ours", "peer"))
         lines.append(f"| {name} | {ours} | {peer} | {one['unit']} | {ratio} | {alone} |")
     return lines
+
+
+def markdown_alone(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The entries without a peer as the lines of a table: what was measured, and the range of its rounds."""
+    lines = ["| bench, no peer | measured | unit | least and greatest |", "|---" * 4 + "|"]
+    for key, one in sorted((key, one) for key, one in entries.items() if "ratio" not in one):
+        least, greatest = (one["setup"].get(f"ratio_{end}") for end in ("min", "max"))
+        between = "" if least is None else f"{least:.2f} and {greatest:.2f}"
+        lines.append(f"| {key} | {one['value']:,.2f} | {one['unit']} | {between} |")
+    return lines if len(lines) > 2 else []

@@ -174,9 +174,12 @@ def test_what_a_bench_measured_is_kept_with_its_day_and_shown(tmp_path, monkeypa
     monkeypatch.setattr(publish, "BENCH", tmp_path / "bench.json")
     pair = {"ours": 4560.4, "peer": 2500.0, "ratio": 1.8, "ratio_min": 1.7, "ratio_max": 1.9, "unit": "texts/s"}
     single = pair | {"ms": {"ours": 3.44, "peer": 7.0}}
-    publish.keep_bench({"encode.peer|small": single, "topk.peer": pair, "serve.p50_ms": {"value": 1.0, "unit": "ms"}})
+    value = {"value": 1.25, "unit": "ms", "setup": {}}
+    step = {"value": 1.01, "unit": "times", "setup": {"ratio_min": 0.99, "ratio_max": 1.06}}
+    alone = {"serve.p50_ms": value, "step.large": step}
+    publish.keep_bench({"encode.peer|small": single, "topk.peer": pair, **alone})
     kept = json.loads((tmp_path / "bench.json").read_text())
-    assert set(kept) == {"encode.peer|small", "topk.peer"}
+    assert set(kept) == {"encode.peer|small", "topk.peer", *alone}
     old = {key: entry | {"about": {"date": "2020-01-01", "device": "old"}} for key, entry in kept.items()}
     (tmp_path / "bench.json").write_text(json.dumps(old))
     publish.keep_bench({"encode.peer|small": single, "topk.peer": pair | {"ratio": 1.85}})
@@ -185,5 +188,6 @@ def test_what_a_bench_measured_is_kept_with_its_day_and_shown(tmp_path, monkeypa
     text = publish.with_bench(f"before\n{publish.BENCH_BEGIN}old\n{publish.BENCH_END}after\n")
     assert "| encode.peer of small | 4,560 | 2,500 | texts/s | 1.80 [1.70, 1.90] | 3.4 and 7.0 ms |" in text
     assert "2020-01-01 to 20" in text
-    assert "serve.p50_ms" not in text
+    assert "| serve.p50_ms | 1.25 | ms |  |" in text
+    assert "| step.large | 1.01 | times | 0.99 and 1.06 |" in text
     assert publish.with_bench("no markers") == "no markers"
