@@ -52,7 +52,7 @@ class Past(tf.Module):
         self.decay.assign(neighbours.decay)
 
     def __call__(self, history: History, popularity: Tensor) -> list[Tensor]:
-        """Histories [B, T] each and what is known of all items [N+2] -> [B, N+2] for each of `names`."""
+        """Histories [B, T] each, popularity of all items [N+2] -> [B, N+2] for each of `names`."""
         found = [self._neighbours(history)] if self.count else []
         if self._repeat:
             found += sources_of(*held_all(history, self._basket, self._num_rows), popularity)

@@ -68,13 +68,13 @@ def sources_of(once: Tensor, recent: Tensor, popularity: Tensor) -> list[Tensor]
     """What holding an item says of it, for the blend to weigh.
 
     Taking something again and trying something new are two choices, and within what a user holds, being popular says
-    far less than it does of the rest. On half A of a supermarket's households the last two turned a linear model of
-    counts and popularity with an NDCG@10 of .221 into one of .239, where their most frequent items have .225.
+    far less than it does of the rest. On half A of a supermarket's households the last two took a linear model of
+    counts, recency and popularity from an NDCG@10 of .221 to .239, where their most frequent items have .225.
 
     Args:
       once: as of `held_all`.
       recent: as of `held_all`.
-      popularity: of these items, such that the others' shape is met.
+      popularity: of the same items, [n] or what broadcasts against the two.
 
     Returns:
       The two, whether an item is held, and its popularity where it is.
