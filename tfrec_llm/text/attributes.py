@@ -222,7 +222,7 @@ def _judged(name: str, task: Task, vectors: np.ndarray, head: Head) -> dict[str,
         return {}
     found = head.probabilities(tf.constant(vectors[test])).numpy()
     if task.multi_label:
-        truth, guess = task.targets[test], found > 0.5
+        truth, guess = task.targets[test], head.decisions(found)
         right = (truth == guess).all(axis=1)
     else:
         guess = np.eye(found.shape[1], dtype=bool)[found.argmax(axis=1)]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import Config, ConfigError
-from tfrec_llm.text.classification.answers import Answers
+from tfrec_llm.text.classification.answers import Answers, best_cuts, decided
 from tfrec_llm.text.classification.copies import with_copies
 from tfrec_llm.text.classification.fit import calibrate_head, fit_answers, member_config, served_members, stage_part
 from tfrec_llm.text.classification.joint import train_jointly
@@ -109,9 +109,10 @@ def teach(
     for task in tasks:
         members = [member[task.name] for member in logits]
         soft[task.name] = np.mean([_stated(member / SOFTENED, task) for member in members], 0)
-        mean = np.mean([_stated(member, task) for member in members], 0)
+        mean, held = np.mean([_stated(member, task) for member in members], 0), task.split == "validation"
+        predicted = decided(mean, best_cuts(mean[held], task.targets[held]) if task.multi_label else None)
         for variant, rows in test_rows(task, main).items():
-            for key, value in judge_answers(task, variant, rows, mean[rows], config.seed).items():
+            for key, value in judge_answers(task, variant, rows, predicted[rows], config.seed).items():
                 place, _, metric = key.rpartition(".")
                 figures[f"{place}.ensemble_{metric}"] = value
     return soft, figures

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tfrec_llm.layers.noise import Noise
-from tfrec_llm.text.classification.answers import negative_log_likelihood
+from tfrec_llm.metrics import macro_f1
+from tfrec_llm.text.classification.answers import best_cuts, negative_log_likelihood
 from tfrec_llm.text.classification.heads import Head, HeadModel, row_weights, undecided
 from tfrec_llm.training import load_weights, save_weights
 
@@ -122,3 +123,29 @@ def test_dropout_compiles_under_xla_and_is_off_outside_training():
     first, other = head(x, Noise(1, tf.constant(0))), head(x, Noise(1, tf.constant(1)))
     assert np.abs(first - other).max() > 0
     np.testing.assert_array_equal(first, head(x, Noise(1, tf.constant(0))))
+
+
+def test_cuts_are_half_of_the_best_f1():
+    probabilities = np.array([[0.9, 0.4], [0.8, 0.3], [0.3, 0.2], [0.1, 0.1]])
+    targets = np.array([[True, False], [True, True], [False, False], [False, False]])
+    # best F1 of the labels: 1 at 0.8, 2 * 1 / (2 + 1) at 0.3; each is drawn towards their mean, 5/6, by ten rows
+    wanted = [(2 * 1 + 10 * 5 / 6) / 12 / 2, (2 / 3 + 10 * 5 / 6) / 11 / 2]
+    np.testing.assert_allclose(best_cuts(probabilities, targets), wanted, rtol=1e-6)
+    np.testing.assert_array_equal(best_cuts(probabilities, np.zeros_like(targets)), [0.5, 0.5])
+    np.testing.assert_array_equal(best_cuts(probabilities[:0], targets[:0]), [0.5, 0.5])
+
+
+def test_a_rare_label_is_said_though_it_is_never_probable():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(4000, 1)).astype(np.float32)
+    y = draw.random((4000, 1)) < 1 / (1 + np.exp(4 - 1.5 * x))  # one row in 25, at most as probable as not
+    head = Head(1, 1, multi_label=True)
+    head.kernel.assign([[1.5]])
+    head.bias.assign([-4.0])
+    head.calibrate(x[:2000], y[:2000])
+    stated = head.probabilities(tf.constant(x[2000:])).numpy()
+    even, said = stated > 0.5, head.decisions(stated)
+    assert macro_f1(y[2000:], said) > macro_f1(y[2000:], even) + 0.1
+    again = Head(1, 1, multi_label=True)
+    again.cuts.assign(head.cuts)
+    np.testing.assert_array_equal(again.decisions(stated), said)

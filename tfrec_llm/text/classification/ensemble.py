@@ -22,7 +22,7 @@ class Ensemble(Answers):
     """
 
     def __init__(self, members: Sequence[Head]):
-        super().__init__("ensemble", members[0].multi_label)
+        super().__init__("ensemble", members[0].multi_label, members[0].bias.shape[0])
         self.members = list(members)
 
     def __call__(self, embedding: tf.Tensor) -> tf.Tensor:

@@ -117,7 +117,8 @@ def _model(task: Task, embeddings: np.ndarray, config: Config, compute: Compute)
 def _start_from(origin: training.Origin | None, head: Head, task: Task, config: Config) -> None:
     """Takes the head of another run that reads the same vectors and has the same labels."""
     if origin is not None and origin.same_encoder(config) and origin.labels(task.name) == list(task.labels):
-        origin.carry(head, f"text/heads/{task.name}.npz", ("temperature", "threshold"), f"text head {task.name}")
+        own = ("temperature", "threshold", "cuts")
+        origin.carry(head, f"text/heads/{task.name}.npz", own, f"text head {task.name}")
 
 
 def _batches(

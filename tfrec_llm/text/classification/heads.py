@@ -36,7 +36,7 @@ class Head(Answers):
         multi_label: bool = False,
         seed: int = 0,
     ):
-        super().__init__("head", multi_label)
+        super().__init__("head", multi_label, num_labels)
         draw, width = np.random.default_rng(seed), hidden or dim
         self._dropout = dropout
         self.mean = tf.Variable(tf.zeros(dim), trainable=False, name="mean")

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm import metrics
+from tfrec_llm.text.classification.answers import EVEN
 from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.classification.tasks import Task
 
@@ -33,7 +34,7 @@ def judge_head(task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str
     for variant, rows in test_rows(task, main).items():
         vectors = tf.constant(embeddings[rows])
         probabilities, raw = head.probabilities(vectors).numpy(), head.raw_probabilities(vectors).numpy()
-        figures |= judge_answers(task, variant, rows, probabilities, seed)
+        figures |= judge_answers(task, variant, rows, head.decisions(probabilities), seed)
         for name, stated in (("ece", probabilities), ("ece_uncalibrated", raw)):
             error = calibration_error(stated, task.targets[rows])
             figures[f"text.{variant}.{name}"] = figure(error, len(rows), "test")
@@ -49,9 +50,8 @@ def test_rows(task: Task, main: Mapping[str, str]) -> dict[str, np.ndarray]:
     return found
 
 
-def judge_answers(task: Task, variant: str, rows: np.ndarray, probabilities: np.ndarray, seed: int) -> Figures:
-    """Accuracy and F1 of stated probabilities [R, labels] of some rows of a task, with intervals."""
-    predicted = probabilities > 0.5 if task.multi_label else probabilities.argmax(-1).astype(np.int32)
+def judge_answers(task: Task, variant: str, rows: np.ndarray, predicted: np.ndarray, seed: int) -> Figures:
+    """Accuracy and F1 of decisions about some rows of a task, [R] labels or [R, labels] bool, with intervals."""
     return {
         f"text.{variant}.{name}": _with_interval(measure, task.targets[rows], predicted, seed)
         for name, measure in measures(task).items()
@@ -74,7 +74,7 @@ def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
         its own, and the probability of what was decided counts.
     """
     if targets.ndim == 2:
-        right = (probabilities > 0.5) == targets
+        right = (probabilities > EVEN) == targets
         return metrics.expected_calibration_error(right.reshape(-1), _sureness(probabilities).reshape(-1))
     right = probabilities.argmax(-1) == targets
     return metrics.expected_calibration_error(right, np.clip(probabilities.max(-1), 0, 1))

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -13,12 +14,27 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from tfrec_llm import metrics
 from tfrec_llm.data.texts import language_of
+from tfrec_llm.text.classification.answers import EVEN, best_cuts, decided
 from tfrec_llm.text.classification.tasks import Task
 from tfrec_llm.text.judging.judge import Figures, judge_answers, measures, test_rows
 
 Classifier = LogisticRegression | OneVsRestClassifier
 STRENGTHS = (1.0, 4.0, 16.0, 64.0)  # C, chosen on validation rows
 PASSES = 200  # of the solver, at most
+
+
+class _Trial(NamedTuple):
+    quality: float  # on the validation rows
+    strength: float
+    balance: str | None
+    model: Classifier
+    cuts: np.ndarray | None  # [labels], where multi-label
+
+
+class _Fitted(NamedTuple):
+    model: Pipeline
+    cuts: np.ndarray | None
+
 
 _words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").build_analyzer()
 _characters = CountVectorizer(analyzer="char", ngram_range=(1, 4)).build_analyzer()
@@ -45,10 +61,11 @@ def tfidf_figures(tasks: Sequence[Task], main: Mapping[str, str], seed: int, ref
     for task in tasks:
         for variant, rows in test_rows(task, main).items():
             same = task.corpus == task.corpus[rows[0]]
-            model = _fitted(task, same, task.name in refitted)
-            if model is None:
+            fitted = _fitted(task, same, task.name in refitted)
+            if fitted is None:
                 continue
-            found = judge_answers(task, variant, rows, _probabilities(model, task, rows), seed)
+            predicted = decided(_probabilities(fitted.model, task, rows), fitted.cuts)
+            found = judge_answers(task, variant, rows, predicted, seed)
             figures |= {_beside(key): figure for key, figure in found.items()}
     return figures
 
@@ -58,10 +75,10 @@ def _beside(key: str) -> str:
     return f"{head}.tfidf_{metric}"
 
 
-def _fitted(task: Task, same: np.ndarray, refit: bool) -> Pipeline | None:
+def _fitted(task: Task, same: np.ndarray, refit: bool) -> _Fitted | None:
     """The model with the strength, then the class weights, that are best on the validation rows of the rows `same`.
 
-    With `refit` it learns from these too, once they have chosen.
+    With `refit` it learns from these too, once they have chosen. Cuts are those of the heads, `answers.best_cuts`.
     """
     train = np.flatnonzero(same & (task.split == "train"))
     held = np.flatnonzero(same & (task.split == "validation"))
@@ -72,22 +89,24 @@ def _fitted(task: Task, same: np.ndarray, refit: bool) -> Pipeline | None:
         features = counts.fit_transform(task.texts[train].tolist())
     except ValueError:  # no training text has a letter or digit
         return None
+    even = np.full(len(task.labels), EVEN) if task.multi_label else None
     if not len(held):
-        return make_pipeline(counts, _learnt(task, features, train, STRENGTHS[1], None))
+        return _Fitted(make_pipeline(counts, _learnt(task, features, train, STRENGTHS[1], None)), even)
     judged, judge = counts.transform(task.texts[held].tolist()), _judge(task)
 
-    def tried(strength: float, balance: str | None) -> tuple[float, float, Classifier]:
+    def tried(strength: float, balance: str | None) -> _Trial:
         model = _learnt(task, features, train, strength, balance)
-        return judge(task.targets[held], _decided(_stated(model, judged, task), task)), strength, model
+        stated = _stated(model, judged, task)
+        cuts = best_cuts(stated, task.targets[held]) if task.multi_label else None
+        return _Trial(judge(task.targets[held], decided(stated, cuts)), strength, balance, model, cuts)
 
-    quality, strength, model = max((tried(strength, None) for strength in STRENGTHS), key=lambda trial: trial[0])
-    balanced = tried(strength, "balanced")
-    better = balanced[0] > quality
+    plain = max((tried(strength, None) for strength in STRENGTHS), key=lambda trial: trial.quality)
+    best = max(plain, tried(plain.strength, "balanced"), key=lambda trial: trial.quality)
     if not refit:
-        return make_pipeline(counts, balanced[2] if better else model)
+        return _Fitted(make_pipeline(counts, best.model), best.cuts)
     both, counts = np.union1d(train, held), _counts()
     features = counts.fit_transform(task.texts[both].tolist())
-    return make_pipeline(counts, _learnt(task, features, both, strength, "balanced" if better else None))
+    return _Fitted(make_pipeline(counts, _learnt(task, features, both, best.strength, best.balance)), best.cuts)
 
 
 def _counts() -> TfidfVectorizer:
@@ -121,7 +140,3 @@ def _stated(model: Classifier, features: csr_matrix, task: Task) -> np.ndarray:
     result = np.zeros((stated.shape[0], len(task.labels)))
     result[:, model.classes_] = stated
     return result
-
-
-def _decided(answers: np.ndarray, task: Task) -> np.ndarray:
-    return answers > 0.5 if task.multi_label else answers.argmax(-1).astype(np.int32)

@@ -144,14 +144,14 @@ def list_to_label(
     for task in chosen:
         probabilities = heads[task.name].probabilities(tf.constant(vectors)).numpy()
         unsure += uncertainty(probabilities, task.multi_label) / len(chosen)
-        guesses[task.name] = [_guess(row, task) for row in probabilities]
+        guesses[task.name] = [_guess(row, task) for row in heads[task.name].decisions(probabilities)]
     rows = most_worth_labelling(unsure, vectors, count, encode(known))
     write_list(stage.folder / TO_LABEL, texts, rows, unsure, guesses)
     log.info("text: %d texts to label next are listed in %s.", len(rows), TO_LABEL)
 
 
-def _guess(probabilities: np.ndarray, task: Task) -> str:
-    """The likeliest label; all likely ones, where several may hold, as a cell of the user's file would say them."""
+def _guess(decision: np.ndarray, task: Task) -> str:
+    """The label that was decided for; all of them, where several may hold, as a cell of the user's file says them."""
     if not task.multi_label:
-        return task.labels[int(probabilities.argmax())]
-    return AND.join(label for label, p in zip(task.labels, probabilities, strict=True) if p > 0.5)
+        return task.labels[int(decision)]
+    return AND.join(label for label, said in zip(task.labels, decision, strict=True) if said)
