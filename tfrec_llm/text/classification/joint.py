@@ -12,6 +12,7 @@ from tfrec_llm import training
 from tfrec_llm.config import Config, Text
 from tfrec_llm.data.augmentation import AUGMENTATIONS, augment
 from tfrec_llm.data.texts import language_of
+from tfrec_llm.text.classification.answers import best_cuts, decided
 from tfrec_llm.text.classification.batches import LabelledTexts, batches
 from tfrec_llm.text.classification.classifier import MultiTaskModel, optimizer
 from tfrec_llm.text.classification.heads import Head
@@ -187,5 +188,6 @@ def published_f1(task: Task, targets: np.ndarray, logits: np.ndarray) -> float |
     if not known.any():
         return None
     if task.multi_label:
-        return measures(task)["micro_f1"](targets[known] > 0, logits[known] > 0)
+        stated, held = tf.sigmoid(logits[known].astype(np.float32)).numpy(), targets[known] > 0
+        return measures(task)["micro_f1"](held, decided(stated, best_cuts(stated, held)))
     return measures(task)["macro_f1"](targets[known], logits[known].argmax(-1))
