@@ -13,8 +13,9 @@ from tfrec_llm.retrieval.catalogue_facts import (
     principal_components,
     smoothed_log,
     training_counts,
+    with_attributes,
 )
-from tfrec_llm.types import Catalogue
+from tfrec_llm.types import Catalogue, ItemVectors
 
 
 def catalogue(**changes):
@@ -83,3 +84,18 @@ def test_components_find_the_direction_of_most_variance():
 def test_one_item_or_equal_items_stay_finite():
     assert np.isfinite(principal_components({"towers": np.ones([3, 4])}, 8)).all()
     assert np.isfinite(principal_components({"towers": np.ones([9, 4])}, 8)).all()
+
+
+def test_attributes_stand_behind_the_text():
+    ids, kinds = np.array(["", "[unknown]", *map(str, range(10))]), ((), (), *[("Horror",)] * 5, *[("Comedy",)] * 5)
+    told = catalogue(item_ids=ids, attributes={"genre": kinds}, price=np.full(12, np.nan, np.float32))
+    text = np.pad(np.eye(10, 3, dtype=np.float32), [(2, 0), (0, 0)])
+    items = ItemVectors(text, None, None, None, text.any(axis=1)[:, None])
+    found = with_attributes(items, told)
+    np.testing.assert_array_equal(found.text[:, :3], text)
+    assert [len(np.unique(part, axis=0)) for part in (found.text[2:7, 3:], found.text[7:, 3:])] == [1, 1]
+    assert found.present[:, 0].tolist() == [False] * 2 + [True] * 10
+    assert with_attributes(None, told).text.shape == (12, 2)
+    bare = catalogue(item_ids=ids, attributes={}, price=np.full(12, np.nan, np.float32))
+    assert with_attributes(items, bare) is items
+    assert with_attributes(None, bare) is None

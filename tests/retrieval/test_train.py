@@ -4,9 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrec_llm import retrieval
 from tfrec_llm.config import Component, Config, ConfigError, Retrieval, Train
+from tfrec_llm.data import histories
+from tfrec_llm.data.content import ContentColumns
+from tfrec_llm.retrieval.catalogue_facts import training_counts
+from tfrec_llm.types import History
 
 OWN = {"dim": 12, "hidden": 24, "context": 6, "targets": 5, "negatives": 20, "dropout": 0.0}
 FIXED = Train(precision="float32", xla="off")
@@ -81,3 +86,35 @@ def test_settings_are_strict(world, stage):
         retrieval.train(config(dims=3), world().dataset, None, where)
     with pytest.raises(ConfigError, match="expected one of two_towers, got 'three'"):
         retrieval.train(Config(retrieval=Retrieval(Component("three"))), world().dataset, None, where)
+
+
+def test_attributes_are_read_beside_ids_and_known_of_items_that_come_later(world, stage):
+    made, where, settings = world(), stage(), config(epochs=4, attributes=True, id_dropout=0.8)
+    kinds, item = [()] * 22, 2
+    for step in range(20):  # whoever had an even one has an odd one next
+        kinds[item], item = (("even", "odd")[step % 2],), int(made.ring[item])
+    catalogue = dataclasses.replace(made.dataset.catalogue, attributes={"kind": tuple(kinds)})
+    dataset = dataclasses.replace(made.dataset, catalogue=catalogue)
+    retrieval.train(settings, dataset, None, where)
+    model = retrieval.load(settings, dataset, None, where.folder)
+    told, asked = model.items.text.numpy(), dataset.split.test
+    assert told.shape == (22, 2)
+    query = model.query(History(*map(tf.constant, histories(dataset.interactions, asked, np.arange(60), 6)))).numpy()[
+        :, :-1
+    ]
+    likes = query @ (told @ model.items.projection.numpy()).T  # by attributes alone
+    right = np.array([kind == kinds[item] for item in asked.relevant for kind in kinds[2:]]).reshape(60, 20)
+    assert (np.sum(likes[:, 2:] * right, 1) > np.sum(likes[:, 2:] * ~right, 1)).mean() > 0.9
+
+    more = {"kind": (*kinds, ("odd",), ("new",))}
+    ids, price = np.append(catalogue.item_ids, ["x", "y"]), np.append(catalogue.price, [np.nan, np.nan])
+    grown = dataclasses.replace(
+        catalogue, item_ids=ids, titles=ids, texts=ids, attributes=more, price=price, available=np.arange(24) >= 2
+    )
+    columns = ContentColumns.of(catalogue, None)
+    content = columns.features(catalogue, None), training_counts(dataset), columns.features(grown, None)[22:]
+    rows = retrieval.later_rows(where.folder, *content, np.zeros([2, 0]))
+    larger = retrieval.load(settings, dataclasses.replace(dataset, catalogue=grown), None, where.folder, rows)
+    np.testing.assert_array_equal(larger.item_table()[:22], model.item_table())
+    np.testing.assert_allclose(larger.items.text[22:], [told[kinds.index(("odd",))], [0, 0]], atol=1e-6)
+    assert np.isfinite(larger.item_table()).all()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfrec_llm.data.content import content_features
 from tfrec_llm.layers.unseen import foresee, seen_items
-from tfrec_llm.types import FIRST_ITEM, Dataset
+from tfrec_llm.types import FIRST_ITEM, Catalogue, Dataset, ItemVectors
 
 CONTENT_DIM = 8
 WORTH_EVENTS = 20.0  # events of average worth that an item's mean starts from
@@ -41,6 +41,21 @@ def expected_popularity(dataset: Dataset, counts: np.ndarray, text: np.ndarray |
     if seen_items(counts)[FIRST_ITEM:].all():
         return log
     return foresee(log[:, np.newaxis], content_features(dataset.catalogue, text), counts)[:, 0]
+
+
+def with_attributes(items: ItemVectors | None, catalogue: Catalogue) -> ItemVectors | None:
+    """Text vectors [N+2, D] with attribute values and prices behind them, as of `data.content`: [N+2, D + A].
+
+    Args:
+      items: text vectors, or None.
+      catalogue: attributes and prices; where it has none, `items` are returned as they are.
+    """
+    text = np.zeros([len(catalogue.item_ids), 0], np.float32) if items is None else np.asarray(items.text, np.float32)
+    more = content_features(catalogue, text)[:, text.shape[1] :]
+    if not more.shape[1]:
+        return items
+    both = np.concatenate([text, more], axis=1)
+    return ItemVectors(both, None, None, None, both.any(axis=1)[:, np.newaxis])
 
 
 def item_facts(dataset: Dataset, tables: Mapping[str, np.ndarray], counts: np.ndarray) -> np.ndarray:

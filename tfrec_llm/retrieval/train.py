@@ -17,7 +17,7 @@ from tfrec_llm.data.shown import answerable, shown_items
 from tfrec_llm.layers import unseen
 from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.layers.top_k import exact_top_k
-from tfrec_llm.retrieval.catalogue_facts import training_counts
+from tfrec_llm.retrieval.catalogue_facts import training_counts, with_attributes
 from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.sampling import POOL
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
@@ -43,7 +43,8 @@ from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors, Queries
 MODELS = {"two_towers": (TwoTowersSettings, TwoTowers)}
 WEIGHTS = "towers.npz"
 PASSES = "retrieval.passes"  # metric: how many were best
-OF_ITEMS, OF_TEXT = ("items/ids", "items/text", "popularity", "_sampled"), "items/projection"  # of one catalogue
+OF_CONTENT = "items/text"  # text vectors, and attributes behind them where they are read
+OF_ITEMS, OF_TEXT = ("items/ids", OF_CONTENT, "popularity", "_sampled"), "items/projection"  # of one catalogue
 OF_EVENTS = ("encoder/_event",)
 MONITOR = "ndcg@100"  # of the figures of `judge`: in the first hundred at all, and how high
 _JUDGED = 4096  # half A queries that a pass is judged on at most
@@ -102,6 +103,7 @@ def _built(config: Config, dataset: Dataset, items: ItemVectors | None, counts: 
     """Untrained towers, compiled for what a batch takes the least time with, perhaps from another run's weights."""
     settings = config.retrieval
     own, builder = choose(MODELS, settings.model, "retrieval.model")
+    items = with_attributes(items, dataset.catalogue) if own.attributes else items
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -164,6 +166,11 @@ def load(
       ValueError: the weights are missing or do not fit config and dataset.
     """
     own, builder = choose(MODELS, config.retrieval.model, "retrieval.model")
+    items = with_attributes(items, dataset.catalogue) if own.attributes else items
+    if (
+        own.attributes and items is not None and later is not None
+    ):  # the columns are those of the trained items' attributes
+        items = items._replace(text=np.zeros([len(items.text), later[OF_CONTENT].shape[1]], np.float32))
     model = builder(own, dataset, items, config.retrieval.batch_size)
     model(_empty_history())
     load_weights(model, Path(folder) / WEIGHTS, later)
@@ -185,8 +192,10 @@ def later_rows(
     """
     trained = files.read_npz(folder / WEIGHTS)
     ids, popularity = unseen.later_rows(trained["items/ids"], trained["popularity"], content, counts, later)
+    if trained[OF_CONTENT].shape[1] > text.shape[1]:
+        text = np.concatenate([text, later[:, text.shape[1] :]], axis=1)
     never = np.full(len(ids), trained["_sampled"].min(), np.float32)  # training alone looks at it
-    return {"items/ids": ids, "popularity": popularity, "items/text": text, "_sampled": never}
+    return {"items/ids": ids, "popularity": popularity, OF_CONTENT: text, "_sampled": never}
 
 
 def judge(model: TwoTowers, dataset: Dataset, queries: Queries, rows: np.ndarray, max_history: int) -> dict[str, float]:

@@ -50,6 +50,9 @@ class TwoTowersSettings:
     dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
     time_dropout: float = setting(0.25, "share of pairs whose time of asking is left out in training", low=0, high=0.9)
     id_dropout: float = setting(0.1, "share of items seen by their text alone in training", low=0, high=0.9)
+    attributes: bool = setting(
+        False, "item attributes and prices are read beside the text, of which they may be a part"
+    )
 
 
 class TwoTowers(tfrs.models.Model):
@@ -58,7 +61,7 @@ class TwoTowers(tfrs.models.Model):
     Args:
       settings: widths and the like.
       dataset: event types, step and training frequencies.
-      items: text vectors of the items.
+      items: text vectors of the items, with attributes behind them where the settings ask for these.
       batch_size: pairs of a step, about: with `negatives` it decides how often an item is sampled.
     """
 
