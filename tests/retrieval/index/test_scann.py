@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from tfrec_llm.config import Component, ConfigError
-from tfrec_llm.retrieval.index import ExactIndex, ExactSettings, ScannIndex, ScannSettings, build_index, recall_of_exact
+from tfrec_llm.retrieval.index import (
+    ExactIndex,
+    ExactSettings,
+    ScannIndex,
+    ScannSettings,
+    build_index,
+    recall_of_exact,
+    scann,
+)
 
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(size=[30, 16])
@@ -32,6 +40,27 @@ def test_finds_most_of_what_the_exact_index_finds_and_never_an_excluded_item():
     assert found.allowed.all()
     assert not (found.item_ids[:, :, None] == exclude[:, None]).any()
     assert (np.diff(found.scores, axis=1) <= 1e-5).all()
+
+
+def exact_searcher(settings, vectors):
+    def search(queries, k):
+        products = queries @ vectors.T
+        places = np.argsort(-products, axis=1, kind="stable")[:, :k]
+        return places, np.take_along_axis(products, places, axis=1)
+
+    return search
+
+
+def test_one_long_list_of_exclusions_takes_no_room_for_all_queries(monkeypatch):
+    """Once [queries, k + longest, longest] flags were made, 25 GB of them here."""
+    monkeypatch.setattr(scann, "scann_searcher", exact_searcher)
+    queries, exclude = RNG.normal(size=[4_000, 16]).astype(np.float32), np.zeros([4_000, 2_500], np.int64)
+    exclude[::1_000] = RNG.permuted(np.tile(np.arange(2_500), (4, 1)), axis=1) + 1  # 1 is no item
+    exclude[:, 7], exclude[5, 9] = RNG.integers(2, 3_002, 4_000), 3_005  # beyond the table
+    found = ScannIndex(ScannSettings(), TABLE).search(queries, 10, exclude)
+    exact = ExactIndex(ExactSettings(), TABLE).search(queries, 10, exclude)
+    np.testing.assert_array_equal(found.item_ids, exact.item_ids)
+    np.testing.assert_array_equal(found.allowed, exact.allowed)
 
 
 @installed

@@ -17,6 +17,7 @@ from tfrec_llm.layers.top_k import LOWEST
 from tfrec_llm.retrieval.index.answers import Found, checked, filled, shown_rows
 from tfrec_llm.types import FIRST_ITEM
 
+AT_ONCE = 256  # queries
 TOO_FEW = 1_000  # items: below, ScaNN's partitions have nothing to learn from, and it scores all of them
 
 
@@ -50,9 +51,19 @@ class ScannIndex:
     def search(self, queries: np.ndarray, k: int, exclude: np.ndarray | None = None) -> Found:
         """See `Index`."""
         queries, exclude = checked(queries, k, exclude, self._dim)
-        places, products = self._search(queries, k + exclude.shape[1])
+        starts = range(0, len(queries), AT_ONCE)
+        parts = [self._some(queries[start : start + AT_ONCE], k, exclude[start : start + AT_ONCE]) for start in starts]
+        return Found(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _some(self, queries: np.ndarray, k: int, exclude: np.ndarray) -> Found:
+        """As `search`, for so few queries that one with many exclusions costs no others much."""
+        exclude = np.where((exclude >= FIRST_ITEM) & (exclude < len(self._places)), exclude, 0)
+        width = (exclude > 0).sum(axis=1).max()
+        exclude = -np.sort(-exclude, axis=1)[:, :width]
+        places, products = self._search(queries, k + width)
         item_ids = np.append(self._rows, 0)[places]  # -1 is the 0 at the end
-        wanted = (item_ids > 0) & ~(item_ids[:, :, np.newaxis] == exclude[:, np.newaxis, :]).any(axis=2)
+        own = len(self._places) * np.arange(len(queries))[:, np.newaxis]  # an item is another one in each row
+        wanted = (item_ids > 0) & ~np.isin(item_ids + own, exclude + own)
         order = np.argsort(~wanted, axis=1, kind="stable")  # what stays moves up
         scores = np.take_along_axis(np.where(wanted, products, LOWEST), order, axis=1)
         return filled(np.take_along_axis(item_ids, order, axis=1), scores, min(k, len(self._places) - FIRST_ITEM))
