@@ -18,6 +18,7 @@ from tfrec_llm.retrieval.index.answers import Found, checked, filled, shown_rows
 from tfrec_llm.types import FIRST_ITEM
 
 AT_ONCE = 256  # queries
+AMPLE = 10  # times as many items as are wanted lie in the partitions that are searched, at least
 TOO_FEW = 1_000  # items: below, ScaNN's partitions have nothing to learn from, and it scores all of them
 
 
@@ -26,7 +27,9 @@ class ScannSettings:
     """Settings of `scann`."""
 
     leaves: int = setting(0, "partitions of the items; 0 = the root of their number", low=0)
-    leaves_searched: int = setting(0, "partitions that a query looks into; 0 = a tenth of them", low=0)
+    leaves_searched: int = setting(
+        0, "partitions that a query looks into; 0 = a tenth, more of a small catalogue", low=0
+    )
     reorder: int = setting(500, "best by quantised vectors that are scored again exactly, at least k", low=1)
     dimensions_per_block: int = setting(2, "coordinates that share one code", low=1)
 
@@ -51,13 +54,14 @@ class ScannIndex:
     def search(self, queries: np.ndarray, k: int, exclude: np.ndarray | None = None) -> Found:
         """See `Index`."""
         queries, exclude = checked(queries, k, exclude, self._dim)
-        starts = range(0, len(queries), AT_ONCE)
-        parts = [self._some(queries[start : start + AT_ONCE], k, exclude[start : start + AT_ONCE]) for start in starts]
-        return Found(*map(np.concatenate, zip(*parts, strict=True)))
+        exclude = np.where((exclude >= FIRST_ITEM) & (exclude < len(self._places)), exclude, 0)
+        order = np.argsort((exclude > 0).sum(axis=1), kind="stable")
+        groups = [order[start : start + AT_ONCE] for start in range(0, len(order), AT_ONCE)]
+        parts = [self._some(queries[group], k, exclude[group]) for group in groups]
+        return Found(*(np.concatenate(part)[np.argsort(order)] for part in zip(*parts, strict=True)))
 
     def _some(self, queries: np.ndarray, k: int, exclude: np.ndarray) -> Found:
-        """As `search`, for so few queries that one with many exclusions costs no others much."""
-        exclude = np.where((exclude >= FIRST_ITEM) & (exclude < len(self._places)), exclude, 0)
+        """As `search`, for a few queries with about as many exclusions each: the longest list is paid for by all."""
         width = (exclude > 0).sum(axis=1).max()
         exclude = -np.sort(-exclude, axis=1)[:, :width]
         places, products = self._search(queries, k + width)
@@ -85,19 +89,23 @@ def scann_searcher(settings: ScannSettings, vectors: np.ndarray) -> Callable[[np
     """
     builder = _library().scann_ops_pybind.builder(np.asarray(vectors, np.float32), 10, "dot_product")
     count = len(vectors)
+    leaves = min(settings.leaves or math.isqrt(count), count)
+    tenth = -(-leaves // 10)
     if count < TOO_FEW:
         searcher = builder.score_brute_force().build()
     else:
-        leaves = min(settings.leaves or math.isqrt(count), count)
-        searched = min(settings.leaves_searched or -(-leaves // 10), leaves)
-        tree = builder.tree(num_leaves=leaves, num_leaves_to_search=searched, training_sample_size=min(count, 250_000))
+        tree = builder.tree(num_leaves=leaves, num_leaves_to_search=tenth, training_sample_size=min(count, 250_000))
         coded = tree.score_ah(settings.dimensions_per_block, anisotropic_quantization_threshold=0.2)
         searcher = coded.reorder(settings.reorder).build()
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         wanted = min(k, count)
+        searched = settings.leaves_searched or max(tenth, -(-AMPLE * wanted * leaves // count))
         places, products = searcher.search_batched(
-            queries, final_num_neighbors=wanted, pre_reorder_num_neighbors=max(settings.reorder, wanted)
+            queries,
+            final_num_neighbors=wanted,
+            pre_reorder_num_neighbors=max(settings.reorder, wanted),
+            leaves_to_search=min(searched, leaves),
         )
         places = np.asarray(places, np.int64)
         return np.where(np.isfinite(products) & (places < count), places, -1), np.asarray(products, np.float32)
