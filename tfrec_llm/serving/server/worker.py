@@ -5,7 +5,6 @@ an old version goes with its process.
 """
 
 import logging
-import os
 import signal
 import socket
 import sys
@@ -110,5 +109,4 @@ def _send(stream: BinaryIO, head: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     main()
