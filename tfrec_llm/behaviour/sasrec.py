@@ -1,7 +1,8 @@
 """Behaviour model `sasrec`: causal self-attention over the steps (Kang and McAuley, 2018), with our loss and inputs.
 
 It differs from the paper as the other models here do: softmax over all items in place of one negative, event types and
-gaps beside the items; and positions are counted back from each state instead of from the window's edge.
+gaps beside the items; and positions are counted back from each state instead of from the window's edge. Attention
+learns with smaller steps than a recurrent state, and needs more of them.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ class SasrecSettings(SequenceSettings):
     widening: int = setting(2, "hidden width of the pointwise network, as a multiple of units", low=1)
     distances: int = setting(200, "steps back that are told apart", low=1)
     block_dropout: float = setting(0.2, "share of what a round adds that is left out in training", low=0, high=0.99)
+    rate_share: float = setting(0.25, "the peak step size as a share of behaviour.learning_rate", low=1e-3, high=10)
+    steps_share: float = setting(4.0, "steps on small data as a share of behaviour.min_steps", low=0, high=100)
 
     def __post_init__(self):
         """Refuses widths that do not divide."""

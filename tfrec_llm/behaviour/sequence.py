@@ -49,6 +49,8 @@ class SequenceSettings:
     event_weight: float = setting(0.05, "weight of the next event type in the loss", low=0)
     gap_weight: float = setting(0.01, "weight of the time to the next event in the loss", low=0)
     clip_norm: float = setting(1.0, "longest gradient over all weights; a longer one is shortened; 0 = off", low=0)
+    rate_share: float = setting(1.0, "the peak step size as a share of behaviour.learning_rate", low=1e-3, high=10)
+    steps_share: float = setting(1.0, "steps on small data as a share of behaviour.min_steps", low=0, high=100)
 
 
 class SequenceModel(tf.keras.Model):

@@ -12,7 +12,7 @@ from tfrec_llm.behaviour.judging import MAX_ROWS, make_judge
 from tfrec_llm.behaviour.models import MODELS
 from tfrec_llm.behaviour.pace import Pace
 from tfrec_llm.behaviour.sequence import SequenceModel
-from tfrec_llm.config import Behaviour, Config, choose
+from tfrec_llm.config import Config, choose
 from tfrec_llm.data.content import content_features
 from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.data.pipeline import sequence_passes
@@ -65,10 +65,12 @@ def train(
     counts = training_counts(dataset)
     supply = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
     strategy, steps = make_strategy(config.train), int(supply(0).cardinality())
-    epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
+    least = round(own.steps_share * settings.min_steps)
+    epochs, patience = planned_passes(settings.epochs, settings.patience, least, steps)
     epochs = passes or epochs
     with strategy.scope():
-        pace = _paced(settings, stage, steps, epochs, 0.0 if passes else settings.max_minutes)
+        rate = own.rate_share * settings.learning_rate
+        pace = _paced(rate, stage, steps, epochs, 0.0 if passes else settings.max_minutes)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -158,9 +160,9 @@ def later_rows(
     return rows
 
 
-def _paced(settings: Behaviour, stage: Stage, steps: int, epochs: int, max_minutes: float) -> Pace:
+def _paced(peak: float, stage: Stage, steps: int, epochs: int, max_minutes: float) -> Pace:
     """The learning rate; of a training that was killed, planned for the time that it has left."""
-    pace, before = Pace(settings.learning_rate, steps, epochs), checkpoints.latest(stage.work)
+    pace, before = Pace(peak, steps, epochs), checkpoints.latest(stage.work)
     pace.go_on(before.done, before.seconds, max_minutes)
     return pace
 
