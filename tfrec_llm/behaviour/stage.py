@@ -60,17 +60,15 @@ def train(
     Returns:
       metrics.json entries: the best pass on half A (which chose it, so they flatter a little), and its number.
     """
-    settings = config.behaviour
+    settings, counts = config.behaviour, training_counts(dataset)
     own, builder = choose(MODELS, settings.model, "behaviour.model")
-    counts = training_counts(dataset)
     supply = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
     strategy, steps = make_strategy(config.train), int(supply(0).cardinality())
-    least = round(own.steps_share * settings.min_steps)
+    least, minutes = round(own.steps_share * settings.min_steps), 0.0 if passes else settings.max_minutes
     epochs, patience = planned_passes(settings.epochs, settings.patience, least, steps)
     epochs = passes or epochs
     with strategy.scope():
-        rate = own.rate_share * settings.learning_rate
-        pace = _paced(rate, stage, steps, epochs, 0.0 if passes else settings.max_minutes)
+        pace = _paced(own.rate_share * settings.learning_rate, stage, steps, epochs, minutes)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -91,7 +89,7 @@ def train(
         epochs=epochs,
         validate=latest_is_best("ndcg@10", stage) if passes else _validator(model, dataset, config, pace),
         patience=patience,
-        max_minutes=0.0 if passes else settings.max_minutes,
+        max_minutes=minutes,
         weight_average=settings.weight_average,
         seed=config.seed,
     )
