@@ -15,7 +15,7 @@ from pipelines.stages import load_dataset
 from pipelines.staging import inputs_of, make_stage
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text, training
 from tfrec_llm.config import Config, ConfigError
-from tfrec_llm.serving import facts
+from tfrec_llm.serving import facts, questions
 from tfrec_llm.serving.recommender import Recommender
 from tfrec_llm.types import Dataset
 
@@ -94,7 +94,8 @@ def _linked(run: Path) -> Path:
 
 def _train(config: Config, run: Path, place: Path, dataset: Dataset) -> list[str]:
     """Behaviour models, towers and neighbours; the fingerprints of what they are made from and of."""
-    items, figures = text.load_item_vectors(run / "text"), evaluation.read_report(run / "metrics.json")["metrics"]
+    language, figures = text.load(config, run / "text"), evaluation.read_report(run / "metrics.json")["metrics"]
+    items, spoken = language.item_vectors, questions.spoken_of(language, dataset, config)
     before, marks = training.stage_fingerprint(run, "text"), []
     for name, member in behaviour.members(config):
         passes = _passes(figures, behaviour.metric_key(name))
@@ -103,7 +104,7 @@ def _train(config: Config, run: Path, place: Path, dataset: Dataset) -> list[str
         marks.append(make_stage(place, name, inputs, build, False))
     passes = _passes(figures, "retrieval")
     inputs = inputs_of(config, "retrieval", "train", start="retrieval/towers", text=before, passes=passes)
-    build = functools.partial(retrieval.train, config, dataset, items, passes=passes)
+    build = functools.partial(retrieval.train, config, dataset, items, passes=passes, spoken=spoken)
     marks.append(make_stage(place, "retrieval/towers", inputs, build, False))
     choice = retrieval.load_choice(run / NEIGHBOURS) if config.retrieval.item_item else None
     inputs = inputs_of(config, "retrieval", "export", text=before, choice=list(choice or ()))

@@ -138,7 +138,9 @@ def train_retrieval(config: Config, run: Path, force: bool) -> None:
     """Event sequences -> two towers; both item tables -> one blended index."""
 
     def towers(stage: training.Stage) -> Mapping | None:
-        return retrieval.train(config, load_dataset(run), text.load_item_vectors(run / "text"), stage)
+        dataset, language = load_dataset(run), text.load(config, run / "text")
+        spoken = questions.spoken_of(language, dataset, config)
+        return retrieval.train(config, dataset, language.item_vectors, stage, spoken=spoken)
 
     def neighbours(stage: training.Stage) -> Mapping | None:
         return retrieval.train_item_item(config, load_dataset(run), stage) if config.retrieval.item_item else {}

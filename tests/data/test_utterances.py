@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrec_llm.data import domain_utterances, load_domain, synthesise
+from tfrec_llm.data import can_name, domain_utterances, load_domain, synthesise, synthesise_named
 from tfrec_llm.data.domains import holes
 from tfrec_llm.data.texts import language_of, normalise
 from tfrec_llm.data.utterances import shared_values
@@ -67,6 +67,23 @@ def test_templates_with_the_same_holes_are_on_both_sides():
 def test_a_third_side_is_refused(dataset):
     with pytest.raises(ValueError, match="'train' or 'test', got 'validation'"):
         synthesise(dataset, np.array([2]), "validation", 0)
+
+
+def test_what_each_names_is_said_with_it(dataset):
+    items = np.arange(2, ITEMS + 2)
+    texts, names = synthesise_named(dataset, items, "train", 3)
+    np.testing.assert_array_equal(texts, synthesise(dataset, items, "train", 3))
+    for text, name in zip(texts, names, strict=True):
+        for value in (pair.partition("=")[2] for pair in name.split("|") if pair):
+            assert mentions(dataset.domain, text, (value,), "train")
+    assert {"", "genre=Comedy", "decade=1990s|genre=Horror"} <= set(names)
+
+
+def test_whether_anything_can_be_named(dataset):
+    assert can_name(dataset)
+    assert not can_name(dataclasses.replace(dataset, domain=dataclasses.replace(dataset.domain, templates={})))
+    bare = dataclasses.replace(dataset.catalogue, attributes={})
+    assert not can_name(dataclasses.replace(dataset, catalogue=bare))
 
 
 def test_only_values_that_fifty_items_share(dataset):

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import arguments, evaluate, export, prepare, publish, recommend, simulate, stages, train
 from tfrec_llm import config as configs
+from tfrec_llm import data
 
 STAGES = ("data", "text", "behaviour", "retrieval", "fusion", "ranking", "export")
 
@@ -33,6 +34,14 @@ def test_train_leaves_the_folders_of_the_design(smoke_run):
     assert configs.load(smoke_run / "config.toml").data.source == "synthetic"
     assert list((smoke_run / "tensorboard" / "behaviour").rglob("events.out.tfevents*"))
     assert list((smoke_run / "tensorboard" / "retrieval").rglob("projector_config.pbtxt"))
+
+
+def test_the_query_tower_has_heard_utterances(smoke_run):
+    dataset = stages.load_dataset(smoke_run)
+    weights = np.load(smoke_run / "retrieval" / "towers" / "towers.npz")
+    assert data.can_name(dataset)
+    assert np.abs(weights["heard/centre"]).max() > 0
+    assert np.abs(weights["heard/_out/kernel"]).max() > 0  # nothing before training
 
 
 def test_a_second_run_does_nothing_again(run):

@@ -57,7 +57,7 @@ def passes_of(dataset, **changes):
 def test_a_pass_holds_training_events_only(world):
     dataset = world().dataset
     events, seen = dataset.interactions, []
-    for history, target, negative in passes_of(dataset, batch_size=4)(0):
+    for history, target, negative, *_ in passes_of(dataset, batch_size=4)(0):
         assert negative.shape == [1, 30]
         assert 2 <= int(tf.reduce_min(negative)) <= int(tf.reduce_max(negative)) < 22
         rows = target.numpy() >= 0

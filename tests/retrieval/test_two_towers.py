@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfrec_llm.config import Train
 from tfrec_llm.layers.lazy_adam import make_adam
 from tfrec_llm.retrieval.pairs import Pairs, pair_passes
-from tfrec_llm.retrieval.sampling import sampling_probability
-from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings, _comparable
+from tfrec_llm.retrieval.sampling import comparable, sampling_probability
+from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import Compute, precision
 from tfrec_llm.types import History, ItemVectors
 
@@ -50,7 +50,7 @@ def test_other_answers_of_a_window_are_no_wrong_ones(world, as_history):
     pushed = tf.convert_to_tensor(tape.gradient(loss, model.popularity)).numpy()
     assert pushed[4] < 0 < pushed[7]
     ids = tf.constant([3, 4, 6, 4, 4, 3])  # of two windows, and two that are drawn
-    compared = _comparable(tf.constant([2, 2]), tf.constant([True] * 4), ids).numpy()
+    compared = comparable(tf.constant([2, 2]), tf.constant([True] * 4), ids).numpy()
     own = np.eye(4, 6, dtype=bool)
     wrong = np.array([[0, 0, 1, 0, 0, 0]] * 2 + [[1, 0, 0, 0, 0, 1]] * 2, bool)
     np.testing.assert_array_equal(compared, own | wrong)

@@ -55,16 +55,32 @@ def synthesise(dataset: Dataset, items: np.ndarray, split: str, seed: int) -> np
     Raises:
       ValueError: another split, or a domain without templates.
     """
+    return synthesise_named(dataset, items, split, seed)[0]
+
+
+def synthesise_named(dataset: Dataset, items: np.ndarray, split: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same, and [R] str what each names: "" or the like of "decade=1990s|genre=Comedy"."""
     domain, voices = dataset.domain, voices_of(dataset.domain, split)
     shared = shared_values(dataset.catalogue, domain.utterance_attributes)
     rng = np.random.default_rng([seed, SIDES.index(split)])
-    texts = []
+    texts, names = [], []
     for row, item in enumerate(np.asarray(items)):
         voice = voices[(row + seed) % len(voices)]
-        sayable = {name: tuple(v for v in values if value_key(v) in voice.words) for name, values in shared.items()}
+        sayable = _sayable(shared, voice)
         named = _damage(_named(dataset.catalogue, int(item), sayable, rng), dataset.catalogue, int(item), sayable, rng)
-        texts.append(_say(voice.requests, named, voice.words, rng))
-    return np.array(texts, dtype=np.str_)
+        text, named = _say(voice.requests, named, voice.words, rng)
+        texts.append(text)
+        names.append("|".join(sorted(f"{name}={value}" for name, value in named.items())))
+    return np.array(texts, dtype=np.str_), np.array(names, dtype=np.str_)
+
+
+def can_name(dataset: Dataset) -> bool:
+    """Whether `synthesise` has anything of these items to name: templates, and values that enough of them share."""
+    domain = dataset.domain
+    if not domain.templates:
+        return False
+    shared = shared_values(dataset.catalogue, domain.utterance_attributes)
+    return any(any(_sayable(shared, voice).values()) for voice in voices_of(domain, "train"))
 
 
 def domain_utterances(dataset: Dataset, rows: int, seed: int) -> Utterances:
@@ -110,6 +126,11 @@ def _sentiment(emotion: str) -> int:
     return SENTIMENTS.index(SENTIMENT_OF[emotion]) if emotion in SENTIMENT_OF else -1
 
 
+def _sayable(shared: Mapping[str, tuple[str, ...]], voice: Voice) -> dict[str, tuple[str, ...]]:
+    """The shared values that a voice has words for."""
+    return {name: tuple(v for v in values if value_key(v) in voice.words) for name, values in shared.items()}
+
+
 def _pick(choices: Sequence, rng: np.random.Generator):
     return choices[int(rng.integers(len(choices)))]
 
@@ -151,14 +172,14 @@ def _say(
     named: Mapping[str, str],
     words: Mapping[str, tuple[str, ...]],
     rng: np.random.Generator,
-) -> str:
-    """A sentence with exactly these attributes; where no template has them together, with fewer."""
+) -> tuple[str, dict[str, str]]:
+    """A sentence with exactly these attributes, and they; where no template has them together, fewer."""
     named = dict(named)
     while True:
         fitting = [template for template in templates if template.holes == named.keys()]
         if fitting:
             said = {name: _pick(words[value_key(value)], rng) for name, value in named.items()}
-            return _pick(fitting, rng).text.format(**said)
+            return _pick(fitting, rng).text.format(**said), named
         named.pop(_pick(sorted(named), rng))
 
 

@@ -5,13 +5,16 @@ from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.index import INDEXES, build_index, recall_of_exact
 from tfrec_llm.retrieval.item_item import load_choice, load_neighbours, train_item_item
 from tfrec_llm.retrieval.later import load_with, source_rows
-from tfrec_llm.retrieval.train import MODELS, judge, later_rows, load, train
+from tfrec_llm.retrieval.spoken import Spoken, bank, speakers
+from tfrec_llm.retrieval.train import MODELS, judge, later_rows, load, model_settings, train
 
 __all__ = [
     "INDEXES",
     "MODELS",
     "BlendBatch",
     "CandidateSource",
+    "Spoken",
+    "bank",
     "build_index",
     "fit_blend",
     "judge",
@@ -20,8 +23,10 @@ __all__ = [
     "load_choice",
     "load_neighbours",
     "load_with",
+    "model_settings",
     "recall_of_exact",
     "source_rows",
+    "speakers",
     "train",
     "train_item_item",
 ]

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfrec_llm.data.incidence import training_counts
 from tfrec_llm.layers.unseen import seen_items
+from tfrec_llm.retrieval.spoken import Spoken, Words, draw, silence
 from tfrec_llm.types import Dataset, History, Tensor
 
 NARROWEST = 8  # events: shorter windows are not told apart
@@ -25,6 +26,7 @@ class Pairs(NamedTuple):
     history: History  # [S, T] events of each window, targets included: prefixes are cut by step
     target: Tensor  # [S, P] int32 positions in T of the targets, -1 padding
     negative: Tensor  # [S, U/S] int32 indices of items that were trained on, drawn uniformly, more candidates for all
+    words: Words | None = None  # what is said in some of the pairs; None as an empty one: nothing
 
 
 class Windows(NamedTuple):
@@ -53,7 +55,15 @@ def training_windows(user: np.ndarray, targets: int, context: int) -> Windows:
 
 
 def pair_passes(
-    dataset: Dataset, *, targets: int, context: int, batch_size: int, negatives: int, seed: int
+    dataset: Dataset,
+    *,
+    targets: int,
+    context: int,
+    batch_size: int,
+    negatives: int,
+    seed: int,
+    spoken: Spoken | None = None,
+    spoken_share: float = 0.0,
 ) -> Callable[[int], tf.data.Dataset]:
     """Passes over all training pairs, each in another order.
 
@@ -63,7 +73,9 @@ def pair_passes(
       context: events before the first target that a window holds at most.
       batch_size: pairs of a step, about.
       negatives: U, items drawn uniformly for every step, rounded up to as many for each window.
-      seed: orders the windows and draws the negatives.
+      seed: orders the windows and draws negatives and utterances.
+      spoken: utterances to train with; None = all pairs are silent.
+      spoken_share: share of the pairs that hear one.
 
     Returns:
       A function from the number of the pass, from 0, to its batches: Pairs of a few different shapes.
@@ -76,18 +88,7 @@ def pair_passes(
         raise ValueError(f"retrieval: expected training events in {dataset.name!r}, got none; give it more data.")
     windows = training_windows(events.user[keep], targets, context)
     groups = group_windows(windows, batch_size)
-    columns = (events.item[keep].astype(np.int32), events.event[keep].astype(np.int32), events.time[keep])
-    columns = tuple(tf.constant(column) for column in columns)
-    places = Windows(*map(tf.constant, windows))
-    known = tf.constant(np.flatnonzero(seen_items(training_counts(dataset))), tf.int32)  # no other is a wrong answer
-
-    def cut(members: Tensor, shape: Tensor, draw: Tensor) -> Pairs:
-        chosen = Windows(*(tf.gather(column, members) for column in places))
-        history, target = cut_windows(columns, chosen, shape[0], shape[1])
-        size = tf.size(members)
-        drawn = tf.stack([size, (negatives + size - 1) // size])
-        place = tf.random.stateless_uniform(drawn, draw, 0, known.shape[0], tf.int32)
-        return Pairs(history, target, tf.gather(known, place))
+    cut = _cutter(dataset, keep, windows, negatives, spoken, spoken_share)
 
     def one_pass(index: int) -> tf.data.Dataset:
         generator = np.random.default_rng([seed, index])
@@ -97,12 +98,41 @@ def pair_passes(
             np.concatenate([part for part, _ in steps]), [len(part) for part, _ in steps]
         )
         shapes = np.array([(group.targets, group.width) for _, group in steps], np.int32)
-        draws = generator.integers(0, 2**31 - 1, [len(steps), 2], dtype=np.int32)
-        batches = tf.data.Dataset.from_tensor_slices((members, shapes, draws))
+        keys = generator.integers(0, 2**31 - 1, [len(steps), 2], dtype=np.int32)
+        batches = tf.data.Dataset.from_tensor_slices((members, shapes, keys))
         batches = batches.map(cut, num_parallel_calls=2, deterministic=True)
         return batches.apply(tf.data.experimental.assert_cardinality(len(steps))).prefetch(4)
 
     return one_pass
+
+
+def _cutter(
+    dataset: Dataset, keep: np.ndarray, windows: Windows, negatives: int, spoken: Spoken | None, share: float
+) -> Callable[[Tensor, Tensor, Tensor], Pairs]:
+    """A function in the graph: numbers of windows, (P, T) and a key of draws -> their pairs."""
+    events = dataset.interactions
+    columns = (events.item[keep].astype(np.int32), events.event[keep].astype(np.int32), events.time[keep])
+    columns = tuple(tf.constant(column) for column in columns)
+    places = Windows(*map(tf.constant, windows))
+    known = tf.constant(np.flatnonzero(seen_items(training_counts(dataset))), tf.int32)  # no other is a wrong answer
+
+    said = None if spoken is None else Spoken(*map(tf.constant, spoken))
+
+    def cut(members: Tensor, shape: Tensor, key: Tensor) -> Pairs:
+        chosen = Windows(*(tf.gather(column, members) for column in places))
+        history, target = cut_windows(columns, chosen, shape[0], shape[1])
+        size = tf.size(members)
+        drawn = tf.stack([size, (negatives + size - 1) // size])
+        place = tf.random.stateless_uniform(drawn, key, 0, known.shape[0], tf.int32)
+        silent = Pairs(history, target, tf.gather(known, place), silence())
+        return silent if said is None else silent._replace(words=draw(said, answers_of(silent), share, key + 1))
+
+    return cut
+
+
+def answers_of(pairs: Pairs) -> Tensor:
+    """[S, P] the item that each pair asks for; any where it is padding."""
+    return tf.gather(pairs.history.item, tf.maximum(pairs.target, 0), batch_dims=1)
 
 
 class Group(NamedTuple):

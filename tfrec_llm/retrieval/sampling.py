@@ -64,3 +64,22 @@ def hardest(queries: tf.Tensor, pool: tf.Tensor, vectors: tf.Tensor, count: int)
     scores = tf.matmul(queries, vectors, transpose_b=True)  # [P, M]
     liked = tf.reduce_max(scores - tf.reduce_max(scores, axis=1, keepdims=True), axis=0)  # [M], 0 = somebody's best
     return tf.gather(pool, tf.math.top_k(tf.stop_gradient(liked), count).indices)
+
+
+def comparable(shape: tf.Tensor, real: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Which candidates each query is compared with: its own and all others that are no answer in its window.
+
+    Args:
+      shape: (S, P).
+      real: [S * P] bool, which of the first candidates are answers.
+      candidates: [C] item indices, first those of the pairs.
+
+    Returns:
+      [S * P, C] bool.
+    """
+    pairs = shape[0] * shape[1]
+    answers = tf.reshape(tf.where(real, candidates[:pairs], -1), tf.stack([shape[0], shape[1], 1]))
+    positive = tf.reduce_any(answers == candidates, axis=1)  # [S, C]
+    offered = tf.concat([real, tf.fill(tf.shape(candidates)[:1] - pairs, True)], axis=0)  # [C]
+    apart = tf.repeat(offered & ~positive, shape[1], axis=0)
+    return apart | tf.eye(pairs, tf.shape(candidates)[0], dtype=tf.bool)

@@ -20,6 +20,7 @@ from tfrec_llm.layers.top_k import exact_top_k
 from tfrec_llm.retrieval.catalogue_facts import training_counts, with_attributes
 from tfrec_llm.retrieval.pairs import pair_passes
 from tfrec_llm.retrieval.sampling import POOL
+from tfrec_llm.retrieval.spoken import Spoken
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import (
     Compute,
@@ -45,7 +46,7 @@ WEIGHTS = "towers.npz"
 PASSES = "retrieval.passes"  # metric: how many were best
 OF_CONTENT = "items/text"  # text vectors, and attributes behind them where they are read
 OF_ITEMS, OF_TEXT = ("items/ids", OF_CONTENT, "popularity", "_sampled"), "items/projection"  # of one catalogue
-OF_EVENTS = ("encoder/_event",)
+OF_EVENTS, OF_WORDS = ("encoder/_event",), "heard"
 MONITOR = "ndcg@100"  # of the figures of `judge`: in the first hundred at all, and how high
 _JUDGED = 4096  # half A queries that a pass is judged on at most
 _BATCH = 256
@@ -53,8 +54,18 @@ _CELLS = 64_000_000  # queries times items at once: a large catalogue is asked i
 _log = logging.getLogger(__name__)
 
 
+def model_settings(config: Config) -> Any:
+    """The settings of the config's own towers."""
+    return choose(MODELS, config.retrieval.model, "retrieval.model")[0]
+
+
 def train(
-    config: Config, dataset: Dataset, items: ItemVectors | None, stage: Stage, passes: int = 0
+    config: Config,
+    dataset: Dataset,
+    items: ItemVectors | None,
+    stage: Stage,
+    passes: int = 0,
+    spoken: Spoken | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Trains the towers; the pass with the best NDCG@100 on half A of the validation users is kept.
 
@@ -64,17 +75,18 @@ def train(
       items: text vectors of the items, or None for ids alone.
       stage: where the weights, the checkpoints and the TensorBoard files go.
       passes: made where half A is not asked; 0 = it is.
+      spoken: utterances to train with; None = the query tower hears none.
 
     Returns:
       metrics.json entries: the best pass on half A (which chose it, so they flatter a little), and its number.
     """
     begin, settings, counts = time.monotonic(), config.retrieval, training_counts(dataset)
-    own, _ = choose(MODELS, settings.model, "retrieval.model")
+    own = model_settings(config)
     drawn = own.negatives + POOL * own.hard_negatives
-    cut = {"targets": own.targets, "context": own.context, "negatives": drawn}
-    supply = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed)
+    cut = {"targets": own.targets, "context": own.context, "negatives": drawn, "spoken_share": own.spoken_share}
+    supply = pair_passes(dataset, **cut, batch_size=settings.batch_size, seed=config.seed, spoken=spoken)
 
-    model = _built(config, dataset, items, counts, commonest(supply(0)))
+    model = _built(config, dataset, items, spoken, commonest(supply(0)))
     steps = int(supply(0).cardinality())
     epochs, patience = planned_passes(settings.epochs, settings.patience, settings.min_steps, steps)
     half_a = np.flatnonzero(~dataset.split.half_b)[:_JUDGED]
@@ -99,21 +111,24 @@ def train(
     return {} if passes else _best_pass(history, len(half_a))
 
 
-def _built(config: Config, dataset: Dataset, items: ItemVectors | None, counts: np.ndarray, batch: Any) -> TwoTowers:
+def _built(config: Config, dataset: Dataset, items: ItemVectors | None, spoken: Spoken | None, batch: Any) -> TwoTowers:
     """Untrained towers, compiled for what a batch takes the least time with, perhaps from another run's weights."""
-    settings = config.retrieval
+    settings, counts = config.retrieval, training_counts(dataset)
+    width = 0 if spoken is None else spoken.vectors.shape[1]
     own, builder = choose(MODELS, settings.model, "retrieval.model")
     items = with_attributes(items, dataset.catalogue) if own.attributes else items
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
-        model = builder(own, dataset, items, settings.batch_size)
+        model = builder(own, dataset, items, settings.batch_size, width)
         model(_empty_history())
+        if spoken is not None:
+            model.heard.adapt(spoken.vectors)
         unseen.start_at_zero(model.items.ids, counts)
         model.compile(make_adam(settings.learning_rate, len(counts), config.train), jit_compile=compute.jit_compile)
         return model
 
-    label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {own}"
+    label = f"retrieval {settings.model.name} {len(dataset.catalogue.item_ids)} {width} {own}"
     compute = choose_compute(build, batch, for_rows(len(counts), config.train), stage=label)
     with precision(compute), make_strategy(config.train).scope():
         model = build(compute)
@@ -135,7 +150,7 @@ def _start_from(origin: Origin | None, model: TwoTowers, config: Config, dataset
     if origin is None:
         return
     own = [*OF_ITEMS, *(() if origin.same_events(dataset.domain.events) else OF_EVENTS)]
-    own += [] if origin.same_encoder(config) else [OF_TEXT]
+    own += [] if origin.same_encoder(config) else [OF_TEXT, OF_WORDS]
     origin.carry(model, f"retrieval/towers/{WEIGHTS}", own, "retrieval")
 
 
@@ -171,7 +186,8 @@ def load(
         own.attributes and items is not None and later is not None
     ):  # the columns are those of the trained items' attributes
         items = items._replace(text=np.zeros([len(items.text), later[OF_CONTENT].shape[1]], np.float32))
-    model = builder(own, dataset, items, config.retrieval.batch_size)
+    words = files.read_npz(Path(folder) / WEIGHTS).get(f"{OF_WORDS}/centre", ())
+    model = builder(own, dataset, items, config.retrieval.batch_size, len(words))
     model(_empty_history())
     load_weights(model, Path(folder) / WEIGHTS, later)
     model.freeze()

@@ -18,8 +18,10 @@ from tfrec_llm.layers.lazy_adam import LazyAdam
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.steps import step_count, step_index, waits_by_step, waits_of
 from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
-from tfrec_llm.retrieval.pairs import Pairs
-from tfrec_llm.retrieval.sampling import POOL, hardest, observe, sampling_probability
+from tfrec_llm.retrieval.pairs import Pairs, answers_of
+from tfrec_llm.retrieval.sampling import POOL, comparable, hardest, observe, sampling_probability
+from tfrec_llm.retrieval.spoken import Heard, Words
+from tfrec_llm.retrieval.task import SampledSoftmax
 from tfrec_llm.types import FIRST_ITEM, Dataset, History, ItemVectors
 
 _FIRST = tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -50,6 +52,13 @@ class TwoTowersSettings:
     dropout: float = setting(0.2, "share of the hidden units left out in training", low=0, high=0.9)
     time_dropout: float = setting(0.25, "share of pairs whose time of asking is left out in training", low=0, high=0.9)
     id_dropout: float = setting(0.1, "share of items seen by their text alone in training", low=0, high=0.9)
+    spoken_share: float = setting(
+        0.25,
+        "share of pairs that hear a synthetic utterance in training; 0 = the query tower never hears any",
+        low=0,
+        high=1,
+    )
+    spoken: int = setting(10_000, "synthetic utterances to train with, embedded once", low=1)
     attributes: bool = setting(
         False, "item attributes and prices are read beside the text, of which they may be a part"
     )
@@ -63,9 +72,12 @@ class TwoTowers(tfrs.models.Model):
       dataset: event types, step and training frequencies.
       items: text vectors of the items, with attributes behind them where the settings ask for these.
       batch_size: pairs of a step, about: with `negatives` it decides how often an item is sampled.
+      said: D, width of utterance embeddings; 0 = the query tower hears none.
     """
 
-    def __init__(self, settings: TwoTowersSettings, dataset: Dataset, items: ItemVectors, batch_size: int = 1024):
+    def __init__(
+        self, settings: TwoTowersSettings, dataset: Dataset, items: ItemVectors, batch_size: int = 1024, said: int = 0
+    ):
         super().__init__(name="two_towers")
         num_rows, domain = len(dataset.catalogue.item_ids), dataset.domain
         counts = training_counts(dataset)
@@ -81,86 +93,125 @@ class TwoTowers(tfrs.models.Model):
             dropout=settings.dropout,
             name="query_tower",
         )
+        self.heard = Heard(dropout=settings.dropout, name="heard") if said else None
+        if said:
+            self.heard.build([[None, settings.dim], [None, said]])
         self._hard, self._streaming = settings.hard_negatives, settings.frequencies == "streaming"
         self._basket, self._time_dropout = domain.step == "basket", settings.time_dropout
         self._looked_up = _LOOKED_UP * batch_size
         sampled = sampling_probability(counts, batch_size, settings.negatives)
         self._sampled = tf.Variable(sampled, trainable=False, name="sampled", aggregation=_FIRST)
         self.popularity = tf.Variable(smoothed_log(counts), name="popularity")
-        self._task = _float32_task(settings.temperature)
+        self._task = SampledSoftmax(settings.temperature)
         self._served = None
 
-    def call(self, history: History, request_time: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
-        """The query of each history, asked at [B] int64 seconds (0 or None: unknown): [B, Q2]."""
+    def call(
+        self,
+        history: History,
+        request_time: tf.Tensor | None = None,
+        said: tf.Tensor | None = None,
+        heard: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """See `query`."""
         end = step_count(history, step_index(history, self._basket))[:, tf.newaxis]  # [B, 1]
         if self._served is None:
             vectors, _ = self._vectors(history.item, training)
         else:
             vectors = tf.gather(self._served, history.item)
         waits = waits_of(history, request_time, basket=self._basket)[:, tf.newaxis]
-        return self._query(vectors, history, end, waits, training)[:, 0]
+        encoded = self.encoder(vectors, history, end, waits, training=training)
+        return self._closed(self._with_words(encoded, said, heard))[:, 0]
 
     def freeze(self) -> None:
         """Keeps all item vectors as they are now: a served query looks them up and projects no text vectors."""
         self._served = tf.Variable(self.items.table(training=False), trainable=False, name="served")
 
-    def query(self, history: History, request_time: tf.Tensor | None = None) -> tf.Tensor:
-        """Reads histories.
+    def query(
+        self,
+        history: History,
+        request_time: tf.Tensor | None = None,
+        said: tf.Tensor | None = None,
+        heard: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Reads histories, and what is said.
 
         Args:
           history: [B, T] each.
           request_time: [B] int64 seconds, 0 unknown; None = unknown for all.
+          said: [B, D] utterance embeddings, anything where there is none; None = all are silent.
+          heard: [B] bool, whether there is one.
 
         Returns:
           [B, Q2] float32; times `item_table` = scores of the items.
         """
-        return self(history, request_time, training=False)
+        return self(history, request_time, said, heard, training=False)
 
-    def query_without(self, history: History, left: LeftOut) -> tf.Tensor:
+    def query_without(
+        self, history: History, left: LeftOut, said: tf.Tensor | None = None, heard: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Queries of histories that lack one event; a served model's, of a domain where an event is a step.
 
         Args:
           history: [B, T] each.
           left: which events are missing.
+          said: [B, D], as of `query`.
+          heard: [B] bool.
 
         Returns:
           [B, L + 1, Q2] float32, the last one of the whole history.
         """
-        return self._closed(self.encoder.without_each(tf.gather(self._served, history.item), history, left))
+        encoded = self.encoder.without_each(tf.gather(self._served, history.item), history, left)
+        return self._closed(self._with_words(encoded, said, heard))
 
     def item_table(self) -> tf.Tensor:
         """All items as candidates: [N+2, Q2] float32."""
         return self._candidate(self.items.table(training=False), self.popularity)
 
     def compute_loss(self, inputs: Pairs, training: bool = False) -> tf.Tensor:
-        """Mean cross entropy of a step's pairs among the step's candidates.
+        """Mean cross entropy of a step's pairs among the step's candidates, and that of those which hear something.
 
         Args:
-          inputs: windows, targets and negatives.
+          inputs: windows, targets, negatives and words.
           training: whether dropout is on.
         """
-        history, target, negative = inputs
+        history, target, negative, words = inputs
         ids, real = _answers(inputs)  # [S * P]
         vectors, table = self._vectors(history.item, training)
         step = step_index(history, self._basket)
         until = tf.gather(step, tf.maximum(target, 0), batch_dims=1)  # [S, P]
         waits = tf.gather(waits_by_step(history, step, tf.shape(step)[1]), until, batch_dims=1)
         waits = tf.where(tf.random.uniform(tf.shape(waits)) < self._time_dropout * float(training), 0, waits)
-        query = self._query(vectors, history, until, waits, training)  # [S, P, Q2]
+        query = self.encoder(vectors, history, until, waits, training=training)  # [S, P, Q2 - 1]
         query = tf.reshape(query, [-1, query.shape[-1]])
-        negative = self._negatives(tf.reshape(negative, [-1]), query, table)  # [U]
+        negative = self._negatives(tf.reshape(negative, [-1]), self._closed(query), table)  # [U]
         candidates = tf.concat([ids, negative], axis=0)  # [S * P + U]
-        with _Float32():
-            losses = self._task(
-                query,
-                self._rows(candidates, table, training),
-                sample_weight=tf.cast(real, tf.float32),
-                candidate_sampling_probability=self._sampled_of(candidates),
-                candidate_ids=candidates,
-                compute_metrics=False,
-                score_mask=_comparable(tf.shape(target), real, candidates),
-            )
-        return losses / tf.maximum(tf.reduce_sum(tf.cast(real, tf.float32)), 1.0)
+        rows = self._rows(candidates, table, training)
+        mask = comparable(tf.shape(target), real, candidates)
+        loss = self._task(self._closed(query), candidates, rows, self._sampled_of(candidates), mask, real)
+        if self.heard is None:
+            return loss
+        return loss + self._told_loss(words, query, candidates, rows, mask, real, training)
+
+    def _told_loss(
+        self,
+        words: Words,
+        query: tf.Tensor,
+        ids: tf.Tensor,
+        rows: tf.Tensor,
+        mask: tf.Tensor,
+        real: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        """The same for pairs that hear something, asked once more: all but the layer that hears learns nothing of it.
+
+        Towers that learnt both at once answered silent requests worse, and others no better.
+        """
+        place, heard = words.place, words.heard & tf.gather(real, words.place)  # [R]
+        told = self.heard((tf.stop_gradient(tf.gather(query, place)), words.said), heard, training=training)
+        own = tf.concat([tf.eye(tf.size(place), dtype=tf.bool), tf.gather(mask, place)], axis=1)  # answers come first
+        ids, rows = (tf.concat([tf.gather(part, place), part], axis=0) for part in (ids, tf.stop_gradient(rows)))
+        return self._task(self._closed(told), ids, rows, self._sampled_of(ids), own, heard)
 
     def train_step(self, inputs: Pairs) -> dict[str, tf.Tensor]:
         """TFRS' step; its gradients are dense, since Adam touches all rows anyway, unless the optimizer is lazy."""
@@ -204,10 +255,13 @@ class TwoTowers(tfrs.models.Model):
         table = self.items.table(training=training)
         return tf.gather(table, ids), table
 
-    def _query(
-        self, vectors: tf.Tensor, history: History, until: tf.Tensor, waits: tf.Tensor, training: bool
-    ) -> tf.Tensor:
-        return self._closed(self.encoder(vectors, history, until, waits, training=training))
+    def _with_words(self, encoded: tf.Tensor, said: tf.Tensor | None, heard: tf.Tensor | None) -> tf.Tensor:
+        """Encodings [B, P, Q2 - 1] of which all P hear the same, [B, D], where anything is said, [B]."""
+        if self.heard is None or said is None:
+            return encoded
+        count = tf.shape(encoded)[1]
+        alike = (tf.repeat(part[:, tf.newaxis], count, axis=1) for part in (said, heard))
+        return self.heard((encoded, next(alike)), next(alike))
 
     @staticmethod
     def _closed(encoded: tf.Tensor) -> tf.Tensor:
@@ -221,41 +275,5 @@ class TwoTowers(tfrs.models.Model):
 
 def _answers(inputs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
     """[S * P] the item of each pair, and whether it is one."""
-    ids = tf.gather(inputs.history.item, tf.maximum(inputs.target, 0), batch_dims=1)  # [S, P]
+    ids = answers_of(inputs)  # [S, P]
     return tf.reshape(ids, [-1]), tf.reshape((inputs.target >= 0) & (ids >= FIRST_ITEM), [-1])
-
-
-def _comparable(shape: tf.Tensor, real: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-    """Which candidates each query is compared with: its own and all others that are no answer in its window.
-
-    Args:
-      shape: (S, P).
-      real: [S * P] bool, which of the first candidates are answers.
-      candidates: [C] item indices, first those of the pairs.
-
-    Returns:
-      [S * P, C] bool.
-    """
-    pairs = shape[0] * shape[1]
-    answers = tf.reshape(tf.where(real, candidates[:pairs], -1), tf.stack([shape[0], shape[1], 1]))
-    positive = tf.reduce_any(answers == candidates, axis=1)  # [S, C]
-    offered = tf.concat([real, tf.fill(tf.shape(candidates)[:1] - pairs, True)], axis=0)  # [C]
-    apart = tf.repeat(offered & ~positive, shape[1], axis=0)
-    return apart | tf.eye(pairs, tf.shape(candidates)[0], dtype=tf.bool)
-
-
-class _Float32:
-    """Layers made inside are float32: TFRS makes some inside its task, and a loss is never half precision."""
-
-    def __enter__(self) -> None:
-        self._policy = tf.keras.mixed_precision.global_policy()
-        tf.keras.mixed_precision.set_global_policy("float32")
-
-    def __exit__(self, *_) -> None:
-        tf.keras.mixed_precision.set_global_policy(self._policy)
-
-
-def _float32_task(temperature: float) -> tfrs.tasks.Retrieval:
-    with _Float32():
-        loss = tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum")
-        return tfrs.tasks.Retrieval(loss=loss, temperature=temperature, remove_accidental_hits=True)

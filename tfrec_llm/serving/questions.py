@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrec_llm import data
+from tfrec_llm import data, retrieval
 from tfrec_llm.config import Config
+from tfrec_llm.data.incidence import training_counts
+from tfrec_llm.retrieval import Spoken
 from tfrec_llm.text import encode_texts
 from tfrec_llm.types import Dataset, History, Queries
 
@@ -44,6 +46,26 @@ def half_b(text: Any, dataset: Dataset, config: Config) -> Asked:
         np.concatenate([np.zeros((len(rows), text.dim), np.float32), said]),
         np.concatenate([np.zeros(len(rows), bool), np.ones(len(spoken), bool)]),
     )
+
+
+def spoken_of(text: Any, dataset: Dataset, config: Config) -> Spoken | None:
+    """Synthetic utterances (training templates) for the towers to train with; None where they are to hear none.
+
+    Args:
+      text: a `text.TextModel`, for its encoder.
+      dataset: what `prepare` left.
+      config: `retrieval.model`, `text` and `seed` are read.
+    """
+    own = retrieval.model_settings(config)
+    if not own.spoken_share or not data.can_name(dataset):
+        return None
+    wanted = retrieval.speakers(training_counts(dataset), own.spoken, config.seed)
+    if not len(wanted):
+        return None
+    texts, names = data.synthesise_named(dataset, wanted, "train", config.seed)
+    different, back = np.unique(texts, return_inverse=True)
+    said = encode_utterances(text, different, config)[back]
+    return retrieval.bank(wanted, names, said, len(dataset.catalogue.item_ids))
 
 
 def first_relevant(queries: Queries, rows: np.ndarray) -> np.ndarray:

@@ -130,14 +130,17 @@ class Recommender(tf.Module):
         )
         return Answer(slate, context, probabilities, signals)
 
-    def read(self, history: History, request_time: Tensor) -> tuple[Read, Views | None]:
-        """Reads a history once for `answer` and for `because`; None where `because` must read copies of it."""
+    def read(
+        self, history: History, request_time: Tensor, embedding: Tensor, has_text: Tensor
+    ) -> tuple[Read, Views | None]:
+        """Reads a request once for `answer` and for `because`; None where `because` must read copies of the history."""
         behaviour, towers = self.path.behaviour, self.path.towers
         if not behaviour.one_pass:
-            return (behaviour.signals(history, request_time), towers.query(history, request_time)), None
+            query = towers.query(history, request_time, embedding, has_text)
+            return (behaviour.signals(history, request_time), query), None
         left = leave_out(history, self.settings.retrieval.explain, request_time)
         signals, without = behaviour.signals_without(history, left)
-        of_towers = towers.query_without(history, left)
+        of_towers = towers.query_without(history, left, embedding, has_text)
         return (signals, of_towers[:, -1]), Views(left, without, of_towers)
 
     def because(self, history: History, request_time: Tensor, answer: Answer, views: Views | None = None) -> Tensor:
@@ -178,7 +181,7 @@ class Recommender(tf.Module):
         history = self.indexed_history(request)
         exclude = self.items.indices(request.exclude)
         slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
-        read, views = self.read(history, request.request_time)
+        read, views = self.read(history, request.request_time, embedding, has_text)
         answer = self.answer(
             history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
             request.attributes, read,

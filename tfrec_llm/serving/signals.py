@@ -66,7 +66,8 @@ class SignalPath(tf.Module):
           The behaviour signals, and source -> (query [B, *], present [B] bool).
         """
         if read is None:
-            read = self.behaviour.signals(history, request_time), self.towers.query(history, request_time)
+            towers = self.towers.query(history, request_time, embedding, has_text)
+            read = self.behaviour.signals(history, request_time), towers
         signals, towers = read
         known = tf.reduce_any(history.item > 0, axis=1)
         sources = {

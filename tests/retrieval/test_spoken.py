@@ -1,0 +1,148 @@
+"""retrieval.spoken: which items get utterances, which pairs hear them, what one changes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.retrieval.test_two_towers import SETTINGS, one_batch, towers
+from tfrec_llm.layers.left_out import leave_out
+from tfrec_llm.retrieval.pairs import pair_passes
+from tfrec_llm.retrieval.spoken import Heard, Spoken, bank, draw, speakers
+from tfrec_llm.retrieval.two_towers import TwoTowers
+from tfrec_llm.serving.reasons import without_each
+from tfrec_llm.training.weights import named_variables
+from tfrec_llm.types import History
+
+DIM = 5
+
+
+@pytest.fixture
+def spoken(world):
+    dataset = world().dataset
+    num_rows = len(dataset.catalogue.item_ids)
+    items = np.repeat(np.arange(2, num_rows), 3)
+    vectors = np.random.default_rng(0).normal(size=(len(items), DIM)).astype(np.float32) + 4
+    vectors[:, 0] = items  # says for whom it was made
+    return bank(items, np.char.zfill(items.astype(str), 2), vectors, num_rows)
+
+
+def hearing(dataset, spoken, **options):
+    tf.keras.utils.set_random_seed(3)
+    model = TwoTowers(SETTINGS, dataset, None, 40, said=DIM)
+    zeros = tf.zeros([1, 1], tf.int32)
+    model(History(zeros, zeros, tf.zeros([1, 1], tf.int64)))
+    model.heard.adapt(spoken.vectors)
+    return model
+
+
+def test_speakers_are_drawn_by_the_root_of_their_counts():
+    counts = np.array([0, 0, 100, 25, 0, 1])
+    got = np.bincount(speakers(counts, 1600, 0), minlength=6)
+    np.testing.assert_allclose(got, [0, 0, 1000, 500, 0, 100], atol=1)
+    assert not len(speakers(np.zeros(4), 10, 0))
+
+
+def test_pairs_hear_what_was_made_for_their_answer(spoken):
+    answers = np.arange(2, 12).repeat(400).reshape(10, 400)
+    tensors, key = Spoken(*map(tf.constant, spoken)), tf.constant([1, 2])
+    said, place, heard = (part.numpy() for part in draw(tensors, tf.constant(answers, tf.int32), 0.3, key))
+    assert len(place) == len(set(place)) == 1200
+    assert heard.all()
+    np.testing.assert_array_equal(said[:, 0], answers.ravel()[place])
+    assert len(np.unique(said[said[:, 0] == 7][:, 1])) == 3  # each of the item's three is drawn
+    again = draw(tensors, tf.constant(answers, tf.int32), 0.3, key)
+    np.testing.assert_array_equal(said, again.said)
+    other = draw(tensors, tf.constant(answers, tf.int32), 0.3, key + 5)
+    assert set(place) != set(other.place.numpy())
+
+
+def test_a_meaning_is_said_by_whatever_says_it():
+    """Item 2 wants x, item 3 x or y: three sentences say x, one y."""
+    items, names = np.array([2, 2, 3, 3]), np.array(["x", "x", "y", "x"])
+    vectors = np.array([[10], [11], [20], [12]], np.float32)
+    tensors = Spoken(*map(tf.constant, bank(items, names, vectors, 5)))
+    said = {
+        item: draw(tensors, tf.fill([1, 3000], item), 1.0, tf.constant([3, 4])).said.numpy().ravel() for item in (2, 3)
+    }
+    assert set(said[2]) == {10, 11, 12}
+    assert set(said[3]) == {10, 11, 12, 20}
+    assert 0.46 < (said[3] == 20).mean() < 0.54
+
+
+def test_items_without_an_utterance_are_silent():
+    alone = Spoken(*map(tf.constant, bank(np.array([3]), np.array(["x"]), np.ones((1, DIM), np.float32), 8)))
+    words = draw(alone, tf.constant([[2, 3, 4, 0]]), 1.0, tf.constant([0, 0]))
+    assert sorted(words.place.numpy()) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(words.heard, words.place.numpy() == 1)
+
+
+def test_batches_without_utterances_have_none(world, spoken):
+    dataset = world().dataset
+    silent, heard = one_batch(dataset), one_batch(dataset, spoken=spoken, spoken_share=0.5)
+    assert not len(silent.words.place)
+    np.testing.assert_array_equal(silent.negative, heard.negative)
+    assert heard.words.said.shape == [-(-int(tf.size(heard.target)) // 2), DIM]
+
+
+def test_nothing_changes_before_training_and_where_nothing_is_said(world, as_history, spoken):
+    model = hearing(world().dataset, spoken)
+    history, said = as_history([2, 3, 4], [5]), tf.constant(spoken.vectors[:2])
+    plain, both = model.query(history), tf.constant([True, True])
+    np.testing.assert_array_equal(plain, model.query(history, None, said, both))
+    model.heard._out.kernel.assign(tf.ones_like(model.heard._out.kernel))
+    one = model.query(history, None, said, tf.constant([True, False])).numpy()
+    assert np.abs(one[0] - plain[0])[:-1].min() > 1e-3
+    np.testing.assert_array_equal(one[1], plain[1])
+    np.testing.assert_array_equal(one[:, -1], 1)
+
+
+def test_views_without_an_event_hear_the_same(world, as_history, spoken):
+    model = hearing(world().dataset, spoken)
+    model.heard._out.kernel.assign(tf.random.stateless_normal(model.heard._out.kernel.shape, (1, 2)))
+    model.freeze()
+    history, last = as_history([2, 3, 4, 6], [5, 7]), 3
+    said, heard = tf.constant(spoken.vectors[:2]), tf.constant([True, False])
+    views = model.query_without(history, leave_out(history, last), said, heard).numpy()
+    copies, left_out = without_each(history, last)
+    apart = (
+        model.query(copies, None, tf.repeat(said, last, axis=0), tf.repeat(heard, last)).numpy().reshape(2, last, -1)
+    )
+    there = left_out.numpy() > 0
+    np.testing.assert_allclose(views[:, :-1][there], apart.reshape(2, last, -1)[there], atol=1e-5)
+    np.testing.assert_allclose(views[:, -1], model.query(history, None, said, heard), atol=1e-5)
+
+
+def test_utterances_are_centred_and_of_one_size(spoken):
+    layer = Heard(4)
+    layer.build([[None, 8], [None, DIM]])
+    layer.adapt(spoken.vectors)
+    moved = (spoken.vectors - layer.centre.numpy()) * layer.scale.numpy()
+    np.testing.assert_allclose(moved.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.square(moved).mean(), 1, rtol=1e-5)
+
+
+def test_towers_learn_to_listen_and_answer_silence_as_if_they_could_not(world, spoken):
+    """Utterances give the answer away. A twin that hears nothing sees the same pairs."""
+    dataset, rng = world().dataset, np.random.default_rng(7)
+    told = 3 * rng.normal(size=[20, DIM]).repeat(3, axis=0) + rng.normal(size=[60, DIM])
+    spoken = spoken._replace(vectors=told.astype(np.float32))
+    model, twin = hearing(dataset, spoken), towers(dataset)
+    own = named_variables(model)
+    for name, variable in named_variables(twin).items():
+        variable.assign(own[name])
+    passes = pair_passes(
+        dataset, targets=4, context=6, batch_size=40, negatives=12, seed=5, spoken=spoken, spoken_share=0.5
+    )
+    batches = [batch for index in range(10) for batch in passes(index)]
+    for learner in (model, twin):
+        learner.compile(tf.keras.optimizers.Adam(0.01))
+        for batch in batches:
+            learner.train_step(batch)
+    empty = History(*(tf.zeros([20, 1], kind) for kind in (tf.int32, tf.int32, tf.int64)))
+    silent = model.query(empty)
+    np.testing.assert_allclose(silent, twin.query(empty), atol=1e-4)
+    np.testing.assert_allclose(model.item_table(), twin.item_table(), atol=1e-4)
+    said = model.query(empty, None, tf.constant(spoken.vectors[1:60:3]), tf.ones(20, tf.bool))
+    scores = said @ tf.transpose(model.item_table())[:, 2:]  # row i asks for item i
+    ranks = (scores > tf.linalg.diag_part(scores)[:, None]).numpy().sum(axis=1)
+    assert ranks.mean() < 6, ranks  # 9.5 in silence
