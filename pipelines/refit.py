@@ -11,7 +11,7 @@ import functools
 import logging
 from pathlib import Path
 
-from pipelines.stages import load_dataset
+from pipelines.stages import load_dataset, towers_inputs
 from pipelines.staging import inputs_of, make_stage
 from tfrec_llm import behaviour, data, evaluation, retrieval, serving, text, training
 from tfrec_llm.config import Config, ConfigError
@@ -103,7 +103,9 @@ def _train(config: Config, run: Path, place: Path, dataset: Dataset) -> list[str
         build = functools.partial(behaviour.train, member, dataset, items, passes=passes)
         marks.append(make_stage(place, name, inputs, build, False))
     passes = _passes(figures, "retrieval")
-    inputs = inputs_of(config, "retrieval", "train", start="retrieval/towers", text=before, passes=passes)
+    inputs = inputs_of(
+        config, "retrieval", "train", start="retrieval/towers", text=before, passes=passes, **towers_inputs(config)
+    )
     build = functools.partial(retrieval.train, config, dataset, items, passes=passes, spoken=spoken)
     marks.append(make_stage(place, "retrieval/towers", inputs, build, False))
     choice = retrieval.load_choice(run / NEIGHBOURS) if config.retrieval.item_item else None

@@ -1,9 +1,11 @@
 """The stages of a run, in the order of the flow: what each reads, what it calls, what it leaves behind."""
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
@@ -146,13 +148,18 @@ def train_retrieval(config: Config, run: Path, force: bool) -> None:
         return retrieval.train_item_item(config, load_dataset(run), stage) if config.retrieval.item_item else {}
 
     before, data_mark = (training.stage_fingerprint(run, name) for name in ("text", "data"))
-    inputs = inputs_of(config, "retrieval", "train", start="retrieval/towers", text=before)
+    inputs = inputs_of(config, "retrieval", "train", start="retrieval/towers", text=before, **towers_inputs(config))
     made = make_stage(run, "retrieval/towers", inputs, towers, force)
     make_stage(run, "retrieval/item_item", inputs_of(config, "retrieval", "export", data=data_mark), neighbours, force)
     before, *more = (training.stage_fingerprint(run, name) for name, _ in behaviour.members(config))
     inputs = inputs_of(config, "retrieval", "export", "evaluate", towers=made, behaviour=before, share=_share(config))
     inputs |= {"members": more} if more else {}
     make_stage(run, "retrieval/blend", inputs, lambda stage: blend(config, run, stage), force)
+
+
+def towers_inputs(config: Config) -> dict[str, Any]:
+    """The towers' own settings, those by default too: where a default changes, other towers are trained."""
+    return {"own": dataclasses.asdict(retrieval.model_settings(config))}
 
 
 def _share(config: Config) -> float:

@@ -63,10 +63,9 @@ def synthesise_named(dataset: Dataset, items: np.ndarray, split: str, seed: int)
     domain, voices = dataset.domain, voices_of(dataset.domain, split)
     shared = shared_values(dataset.catalogue, domain.utterance_attributes)
     rng = np.random.default_rng([seed, SIDES.index(split)])
-    texts, names = [], []
+    texts, names, of_voices = [], [], [_sayable(shared, voice) for voice in voices]
     for row, item in enumerate(np.asarray(items)):
-        voice = voices[(row + seed) % len(voices)]
-        sayable = _sayable(shared, voice)
+        voice, sayable = voices[(row + seed) % len(voices)], of_voices[(row + seed) % len(voices)]
         named = _damage(_named(dataset.catalogue, int(item), sayable, rng), dataset.catalogue, int(item), sayable, rng)
         text, named = _say(voice.requests, named, voice.words, rng)
         texts.append(text)

@@ -124,7 +124,7 @@ def _cutter(
         size = tf.size(members)
         drawn = tf.stack([size, (negatives + size - 1) // size])
         place = tf.random.stateless_uniform(drawn, key, 0, known.shape[0], tf.int32)
-        silent = Pairs(history, target, tf.gather(known, place), silence())
+        silent = Pairs(history, target, tf.gather(known, place), silence(size))
         return silent if said is None else silent._replace(words=draw(said, answers_of(silent), share, key + 1))
 
     return cut

@@ -49,55 +49,60 @@ def bank(items: np.ndarray, names: np.ndarray, vectors: np.ndarray, num_rows: in
     """Utterances by item and meaning.
 
     Args:
-      items: [R] the item that each was made for, sorted.
-      names: [R] str what each names; the same = the same meaning.
-      vectors: [R, D] their embeddings.
+      items: [E] the item that each was made for.
+      names: [E] str what each names; the same = the same meaning.
+      vectors: [R, D] embeddings of the first R; the others say what an item means, in others' words if there are any.
       num_rows: N+2.
     """
-    _, meaning, size = np.unique(names, return_inverse=True, return_counts=True)
-    begin, count = np.cumsum(size) - size, np.bincount(items, minlength=num_rows)
-    parts = np.cumsum(count) - count, count, begin[meaning], size[meaning]
+    meanings, meaning, size = np.unique(names[: len(vectors)], return_inverse=True, return_counts=True)
+    begin = np.cumsum(size) - size
+    place = np.minimum(np.searchsorted(meanings, names), len(meanings) - 1)
+    sayable = np.flatnonzero(meanings[place] == names)
+    sayable = sayable[np.argsort(items[sayable], kind="stable")]
+    count = np.bincount(items[sayable], minlength=num_rows)
+    parts = np.cumsum(count) - count, count, begin[place[sayable]], size[place[sayable]]
     return Spoken(*(part.astype(np.int32) for part in parts), vectors[np.argsort(meaning, kind="stable")])
 
 
 class Words(NamedTuple):
-    """What is said in one step of training."""
+    """What is said in one step of training: in R different pairs of each window."""
 
-    said: Tensor  # [R, D] embeddings
-    place: Tensor  # [R] int32 positions of different pairs among all S * P of the step
-    heard: Tensor  # [R] bool, False: nothing is said after all
+    said: Tensor  # [S, R, D] embeddings
+    place: Tensor  # [S, R] int32 which of the window's P pairs
+    heard: Tensor  # [S, R] bool, False: nothing is said after all
 
 
 def draw(spoken: Spoken, answers: Tensor, share: float, key: Tensor) -> Words:
-    """An utterance for a share of a step's pairs, each as far from the next as the others.
+    """An utterance for a share of a step's pairs.
 
     Args:
       spoken: the bank, as tensors.
       answers: [S, P] item indices.
-      share: of the pairs, rounded up.
+      share: of the pairs.
       key: [2] int32, of the draw.
     """
-    answers = tf.reshape(answers, [-1])
-    pairs = tf.size(answers)
-    rows = tf.cast(tf.math.ceil(share * tf.cast(pairs, tf.float32)), tf.int32)
-    begin = tf.random.stateless_uniform([], key, 0, pairs, tf.int32)
-    place = (begin + tf.range(rows) * (pairs // tf.maximum(rows, 1))) % pairs  # [R]
-    item = tf.gather(answers, place)
+    windows, pairs = tf.unstack(tf.shape(answers))
+    wanted = share * tf.cast(pairs, tf.float32)  # of a window
+    rows = tf.maximum(tf.cast(tf.math.ceil(wanted), tf.int32), 1)
+    begin = tf.random.stateless_uniform([windows, 1], key, 0, pairs, tf.int32)
+    place = (begin + tf.range(rows) * (pairs // rows)) % pairs  # [S, R], all different
+    asked = tf.random.stateless_uniform([windows, rows], key + 3) * tf.cast(rows, tf.float32) < wanted
+    item = tf.gather(answers, place, batch_dims=1)
     count = tf.gather(spoken.count, item)
     means = tf.where(count > 0, tf.gather(spoken.first, item) + _below(count, key + 1), 0)
     row = tf.gather(spoken.begin, means) + _below(tf.gather(spoken.size, means), key + 2)
-    return Words(tf.gather(spoken.vectors, row), place, count > 0)
+    return Words(tf.gather(spoken.vectors, row), place, asked & (count > 0))
 
 
 def _below(count: Tensor, key: Tensor) -> Tensor:
-    """[R] a number from 0 to below each count, 0 where that is none."""
+    """A number from 0 to below each count, 0 where that is none."""
     drawn = tf.random.stateless_uniform(tf.shape(count), key) * tf.cast(count, tf.float32)
     return tf.maximum(tf.minimum(tf.cast(drawn, tf.int32), count - 1), 0)  # a product may round up to the count
 
 
-def silence() -> Words:
-    """A step in which nothing is said."""
-    return Words(tf.zeros([0, 0]), tf.zeros([0], tf.int32), tf.zeros([0], tf.bool))
+def silence(windows: Tensor) -> Words:
+    """A step of S windows in which nothing is said."""
+    return Words(tf.zeros([windows, 0, 0]), tf.zeros([windows, 0], tf.int32), tf.zeros([windows, 0], tf.bool))
 
 
 class Heard(tf.keras.layers.Layer):
@@ -109,7 +114,7 @@ class Heard(tf.keras.layers.Layer):
     """
 
     def __init__(self, hidden: int = 16, dropout: float = 0.0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # half precision would lose what tells sentences apart
         self.hidden, self.dropout = hidden, dropout
         self._drop = tf.keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
@@ -145,9 +150,9 @@ class Heard(tf.keras.layers.Layer):
         """
         query, said = inputs
         said = (tf.cast(said, tf.float32) - self.centre) * self.scale
-        both = tf.concat([query, tf.cast(said, query.dtype)], axis=-1)
+        both = tf.concat([query, tf.cast(said, query.dtype)], axis=-1)  # of unit size by now
         added = self._out(self._drop(self._both(both), training=training))
-        return query + tf.where(heard[..., tf.newaxis], added, tf.zeros([], query.dtype))
+        return query + tf.where(heard[..., tf.newaxis], tf.cast(added, query.dtype), tf.zeros([], query.dtype))
 
     def get_config(self) -> dict:
         """Keras: what rebuilds this layer."""

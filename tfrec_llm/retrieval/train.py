@@ -149,8 +149,8 @@ def _start_from(origin: Origin | None, model: TwoTowers, config: Config, dataset
     """Takes the weights of another run that mean the same here."""
     if origin is None:
         return
-    own = [*OF_ITEMS, *(() if origin.same_events(dataset.domain.events) else OF_EVENTS)]
-    own += [] if origin.same_encoder(config) else [OF_TEXT, OF_WORDS]
+    own = [*OF_ITEMS, OF_WORDS, *(() if origin.same_events(dataset.domain.events) else OF_EVENTS)]
+    own += [] if origin.same_encoder(config) else [OF_TEXT]
     origin.carry(model, f"retrieval/towers/{WEIGHTS}", own, "retrieval")
 
 

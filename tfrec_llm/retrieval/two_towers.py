@@ -93,9 +93,7 @@ class TwoTowers(tfrs.models.Model):
             dropout=settings.dropout,
             name="query_tower",
         )
-        self.heard = Heard(dropout=settings.dropout, name="heard") if said else None
-        if said:
-            self.heard.build([[None, settings.dim], [None, said]])
+        self._said, self.heard = said, Heard(dropout=settings.dropout, name="heard") if said else None
         self._hard, self._streaming = settings.hard_negatives, settings.frequencies == "streaming"
         self._basket, self._time_dropout = domain.step == "basket", settings.time_dropout
         self._looked_up = _LOOKED_UP * batch_size
@@ -121,6 +119,8 @@ class TwoTowers(tfrs.models.Model):
             vectors = tf.gather(self._served, history.item)
         waits = waits_of(history, request_time, basket=self._basket)[:, tf.newaxis]
         encoded = self.encoder(vectors, history, end, waits, training=training)
+        if self._said and not self.heard.built:  # last, so that all else starts from the same draws without it
+            self.heard.build([encoded.shape, [None, self._said]])
         return self._closed(self._with_words(encoded, said, heard))[:, 0]
 
     def freeze(self) -> None:
@@ -207,8 +207,12 @@ class TwoTowers(tfrs.models.Model):
 
         Towers that learnt both at once answered silent requests worse, and others no better.
         """
-        place, heard = words.place, words.heard & tf.gather(real, words.place)  # [R]
-        told = self.heard((tf.stop_gradient(tf.gather(query, place)), words.said), heard, training=training)
+        windows, pairs = tf.shape(words.place)[0], tf.shape(real)[0]
+        first = tf.range(windows)[:, tf.newaxis] * (pairs // windows)
+        place = tf.reshape(first + words.place, [-1])  # [R] among all pairs
+        heard = tf.reshape(words.heard, [-1]) & tf.gather(real, place)
+        said = tf.reshape(words.said, [-1, self._said])
+        told = self.heard((tf.stop_gradient(tf.gather(query, place)), said), heard, training=training)
         own = tf.concat([tf.eye(tf.size(place), dtype=tf.bool), tf.gather(mask, place)], axis=1)  # answers come first
         ids, rows = (tf.concat([tf.gather(part, place), part], axis=0) for part in (ids, tf.stop_gradient(rows)))
         return self._task(self._closed(told), ids, rows, self._sampled_of(ids), own, heard)

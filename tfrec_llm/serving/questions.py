@@ -56,16 +56,18 @@ def spoken_of(text: Any, dataset: Dataset, config: Config) -> Spoken | None:
       dataset: what `prepare` left.
       config: `retrieval.model`, `text` and `seed` are read.
     """
-    own = retrieval.model_settings(config)
+    own, counts = retrieval.model_settings(config), training_counts(dataset)
     if not own.spoken_share or not data.can_name(dataset):
         return None
-    wanted = retrieval.speakers(training_counts(dataset), own.spoken, config.seed)
+    wanted = retrieval.speakers(counts, own.spoken, config.seed)
     if not len(wanted):
         return None
-    texts, names = data.synthesise_named(dataset, wanted, "train", config.seed)
-    different, back = np.unique(texts, return_inverse=True)
+    others = np.setdiff1d(np.flatnonzero(counts), wanted)  # what these mean, others' words say
+    items = np.concatenate([wanted, others])
+    texts, names = data.synthesise_named(dataset, items, "train", config.seed)
+    different, back = np.unique(texts[: len(wanted)], return_inverse=True)
     said = encode_utterances(text, different, config)[back]
-    return retrieval.bank(wanted, names, said, len(dataset.catalogue.item_ids))
+    return retrieval.bank(items, names, said, len(dataset.catalogue.item_ids))
 
 
 def first_relevant(queries: Queries, rows: np.ndarray) -> np.ndarray:
