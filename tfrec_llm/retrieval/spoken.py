@@ -1,7 +1,7 @@
 """What a user says, in the towers: the utterances that they train with, and what one adds to a query.
 
-The utterances are synthetic, each made for an item that is wanted (`data.synthesise`): of a share of the training pairs
-the query hears one that was made for the pair's answer. All others are silent, and so are most requests.
+The utterances are synthetic, each made for an item that is wanted (`data.synthesise`). A share of the training pairs is
+asked a second time with one whose meaning fits the pair's answer, whoever it was made for.
 """
 
 from typing import NamedTuple
