@@ -96,7 +96,7 @@ def test_unknown_versions_and_foreign_labels_are_refused(folder):
 def test_old_versions_go_but_never_one_that_is_needed(folder):
     versions.promote(folder, 1)
     versions.promote(folder, 2)
-    assert versions.prune(folder, 1, but=3) == []
+    assert versions.prune(folder, 1, but=[3]) == []
     assert versions.prune(folder, 1) == [3]
     assert versions.prune(folder, 5) == []
     assert sorted(p.name for p in folder.iterdir() if p.name.isdigit()) == ["1", "10", "2"]

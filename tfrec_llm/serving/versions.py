@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -136,22 +136,24 @@ def try_out(folder: Path, version: int) -> Labels:
         return _write(folder, replace(labels, stable=stable, canary=version))
 
 
-def roll_back(folder: Path, reason: str, version: int = 0) -> Labels:
+def roll_back(folder: Path, reason: str, version: int = 0, followers: bool = False) -> Labels:
     """Goes back to the version that was stable before, and never serves this one again.
 
     Args:
       folder: the export folder.
       reason: why.
       version: what goes wrong; where another one is stable by now, only its number is noted. 0 = the stable one.
+      followers: those that were stable after it go with it, since they were made from it.
 
     Raises:
       ValueError: there is none to go back to.
     """
     with _changing(folder):
         labels, there = read_labels(folder), set(_versions(folder))
-        wrong = version or labels.stable or served_version(folder)
-        refused = {**labels.refused, str(wrong): reason}
-        if labels.stable and wrong != labels.stable:
+        wrong, chain = version or labels.stable or served_version(folder), (*labels.before, labels.stable)
+        all_wrong = chain[chain.index(wrong) :] if followers and wrong in chain else (wrong,)
+        refused = {**labels.refused, **{str(one): reason for one in all_wrong}}
+        if labels.stable and labels.stable not in all_wrong:
             canary = labels.stable if labels.canary == wrong else labels.canary
             return _write(folder, replace(labels, canary=canary, refused=refused))
         earlier = labels.before or tuple(sorted(v for v in there if v < wrong))
@@ -179,19 +181,19 @@ def settle(folder: Path) -> float:
     return seconds_left(labels, _versions(folder)) if labels.stable else 0.0
 
 
-def prune(folder: Path, keep: int, but: int = 0) -> list[int]:
+def prune(folder: Path, keep: int, but: Collection[int] = ()) -> list[int]:
     """Deletes all but the newest versions; those that are labelled, and the latest to go back to, stay.
 
     Args:
       folder: the export folder.
       keep: how many.
-      but: one more that stays.
+      but: more that stay.
 
     Returns:
       What was deleted.
     """
     labels = read_labels(folder)
-    precious = {but, labels.stable, labels.canary, *labels.before[-1:], *map(int, labels.listed)}
+    precious = {*but, labels.stable, labels.canary, *labels.before[-1:], *map(int, labels.listed)}
     gone = [v for v in sorted(_versions(folder))[: -max(keep, 1)] if v not in precious]
     for version in gone:
         shutil.rmtree(folder / str(version), ignore_errors=True)

@@ -19,7 +19,6 @@ from tfrec_llm.serving.server.answering import load
 from tfrec_llm.serving.update import loop
 from tfrec_llm.serving.update.history import Learnt, add, read_history
 from tfrec_llm.serving.update.loop import Updates, replay, update
-from tfrec_llm.serving.update.watch import Rewards, objection
 
 T0 = 1_700_000_000
 LIKED = 0.6  # chance that a shown item of the liked half is taken
@@ -236,17 +235,6 @@ def test_a_version_whose_reward_falls_is_taken_back(config, run, answering, log)
     labels = versions.read_labels(run / "export")
     assert labels.stable == 1
     assert "live reward: 0.0000 per decision (100 decisions)" in labels.refused["2"]
-
-
-def test_only_what_is_surely_worse_by_more_than_the_tolerance_is_objected_to(config):
-    old = Rewards(1.0, 0.01, 100)
-    settings = config.learn  # watched 50, tolerance .1
-    assert objection(Rewards(0.8, 0.01, 100), old, settings)
-    assert not objection(Rewards(0.8, 0.01, 49), old, settings)  # too few
-    assert not objection(Rewards(0.8, 0.2, 100), old, settings)  # not sure
-    assert not objection(Rewards(0.92, 0.001, 100), old, settings)  # within the tolerance
-    # -.12 + 1.96 * sqrt(.01^2 + .01^2) = -.0923 is above -.1: not sure
-    assert not objection(Rewards(0.88, 0.01, 100), old, settings)
 
 
 def test_rollback_by_hand(run, capsys):

@@ -1,6 +1,7 @@
 """What learning did, batch by batch: `<run>/export/learning.jsonl`; from there it goes on, by it it is replayed."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def read_history(folder: Path) -> list[Learnt]:
         return [Learnt(**json.loads(line)) for line in whole]
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: expected a batch in each line, got: {error}; delete it to learn anew.") from error
+
+
+def origins(done: Iterable[Learnt]) -> set[int]:
+    """Versions that batches started from and that none became: without them nothing can be replayed."""
+    made: set[int] = set()
+    found: set[int] = set()
+    for learnt in done:
+        found |= {learnt.source} - made
+        made.add(learnt.version)
+    return found
 
 
 def add(folder: Path, learnt: Learnt) -> None:

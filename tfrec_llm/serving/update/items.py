@@ -19,7 +19,7 @@ from tfrec_llm.serving.added import add_items, read_added
 from tfrec_llm.serving.exporting import export_run
 from tfrec_llm.serving.manifest import fusion_of, items_of
 from tfrec_llm.serving.update.batches import Cut
-from tfrec_llm.serving.update.history import Learnt, add, read_history
+from tfrec_llm.serving.update.history import Learnt, add, origins, read_history
 from tfrec_llm.serving.update.learner import with_policy
 from tfrec_llm.serving.vocabulary import VOCABULARY
 from tfrec_llm.types import FIRST_ITEM, Catalogue
@@ -65,7 +65,7 @@ def update_items(config: Config, run: Path, items: pd.DataFrame | None = None) -
         agent = with_policy(config, run, bundle.read_policy(folder / str(served)))
         version = int(export_run(config, dataset, run, added, agent).name)
         _remember(folder, served, version, told)
-        versions.prune(folder, config.learn.keep_versions, but=read_history(folder)[0].source)  # a replay starts there
+        versions.prune(folder, config.learn.keep_versions, but=origins(read_history(folder)))  # replays start there
         return ItemsUpdate(told, version, time.monotonic() - began)
 
 

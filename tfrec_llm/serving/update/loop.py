@@ -15,10 +15,10 @@ from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.server.parts import log_url
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
-from tfrec_llm.serving.update.history import Learnt, add, read_history
+from tfrec_llm.serving.update.history import Learnt, add, origins, read_history
 from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, with_policy
 from tfrec_llm.serving.update.trial import Trial
-from tfrec_llm.serving.update.watch import objection, rewards_of
+from tfrec_llm.serving.update.watch import Watch
 
 log = logging.getLogger(__name__)
 WATCH_SECONDS = 10.0  # between two looks at the rewards of a new version
@@ -42,7 +42,7 @@ class Updates:
             raise ValueError(f"{self.folder}: expected an export, found none; run `make train` or `make export` first.")
         self.log = EventLog(log_url(run, config.serving))
         self.domain = data.read_dataset(run / "data").domain
-        self._watched: set[int] = set()
+        self._watching = Watch(self.log, self.domain, config.learn)
         self._watch_again = 0.0  # on the monotonic clock
         self._trial = Trial(run, config.serving)
 
@@ -81,8 +81,8 @@ class Updates:
         )  # fmt: skip
         add(self.folder, learnt)
         self._finish()
-        first = (done or [learnt])[0].source  # a replay starts there
-        versions.prune(self.folder, self.config.learn.keep_versions, but=first)
+        precious = {*origins([*done, learnt]), self._watching.good}  # replays start there, a rollback may end there
+        versions.prune(self.folder, self.config.learn.keep_versions, but=precious)
         return learnt
 
     def learn(self, before: Policy, cut: Cut, number: int, fusion: str) -> tuple[Policy, Verdict, Batches]:
@@ -137,21 +137,15 @@ class Updates:
         versions.roll_back(self.folder, reason, version)
 
     def _watch(self) -> None:
-        """Takes the stable version back where its live reward is surely lower."""
+        """Takes a version back whose live reward is surely lower, and what was made from it."""
         labels = versions.read_labels(self.folder)
-        if not labels.before or labels.stable in self._watched or time.monotonic() < self._watch_again:
+        if not labels.before or time.monotonic() < self._watch_again:
             return
         self._watch_again = time.monotonic() + WATCH_SECONDS
-        now = int(time.time())
-        new, old = (
-            rewards_of(self.log, version, self.domain, self.config.learn, now)
-            for version in (labels.stable, labels.before[-1])
-        )
-        if reason := objection(new, old, self.config.learn):
-            back = versions.roll_back(self.folder, reason, labels.stable)
-            log.warning("version %d is taken back, %d serves again: %s", labels.stable, back.stable, reason)
-        elif min(new.count, old.count) >= 5 * self.config.learn.watched:
-            self._watched.add(labels.stable)
+        if found := self._watching(labels, int(time.time())):
+            version, reason = found
+            back = versions.roll_back(self.folder, reason, version, followers=True)
+            log.warning("version %d is taken back, %d serves again: %s", version, back.stable, reason)
 
 
 def update(config: Config, run: Path, once: bool = False) -> None:

@@ -1,4 +1,8 @@
-"""A new version is watched: where its reward is surely lower than that of the version before, it is taken back."""
+"""New versions are watched: where the reward of one is surely lower than that of those before, it is taken back.
+
+Decisions settle `learn.window` seconds after they were made, and by then others may serve: what is looked at is every
+version since the last one about which enough is known.
+"""
 
 import math
 from itertools import islice
@@ -8,7 +12,11 @@ import numpy as np
 
 from tfrec_llm.config import Learn
 from tfrec_llm.feedback import EventLog, JoinSettings, join
+from tfrec_llm.serving.labels import Labels
 from tfrec_llm.types import Domain
+
+
+ENOUGH = 5  # times `learn.watched` decisions are looked at, and no more
 
 
 class Rewards(NamedTuple):
@@ -19,9 +27,47 @@ class Rewards(NamedTuple):
     count: int
 
 
+class Watch:
+    """Holds the reward of each version against that of the one before it.
+
+    Args:
+      log: the event log.
+      domain: says what an event is worth.
+      settings: `[learn]`.
+
+    Attributes:
+      good: the latest version of which enough is known to hold others against it; 0 = none.
+    """
+
+    def __init__(self, log: EventLog, domain: Domain, settings: Learn):
+        self._log, self._domain, self._settings = log, domain, settings
+        self._settled: dict[int, Rewards] = {}  # of versions of which all is known that is looked at
+        self.good = 0
+
+    def __call__(self, labels: Labels, now: int) -> tuple[int, str] | None:
+        """The first version that must go, and why; those that serve too briefly to be judged are passed over.
+
+        Args:
+          labels: which versions served, one after the other.
+          now: seconds.
+        """
+        chain, before = (*labels.before, labels.stable), None
+        known = [place for place, version in enumerate(chain) if version in self._settled]
+        for version in chain[known[-1] if known else 0 :]:
+            found = self._settled.get(version) or rewards_of(self._log, version, self._domain, self._settings, now)
+            if found.count < self._settings.watched:
+                continue
+            if before is not None and (reason := objection(found, before, self._settings)):
+                return version, reason
+            before, self.good = found, version
+            if found.count >= ENOUGH * self._settings.watched:
+                self._settled[version] = found
+        return None
+
+
 def rewards_of(log: EventLog, version: int, domain: Domain, settings: Learn, now: int) -> Rewards:
     """Reward per decision (sum over its slots) of the latest settled decisions of a version."""
-    ids = list(islice(log.latest_decisions(now - settings.window, str(version)), 5 * settings.watched))
+    ids = list(islice(log.latest_decisions(now - settings.window, str(version)), ENOUGH * settings.watched))
     decisions, _ = log.read_decisions(ids)
     if not len(decisions.time):
         return Rewards(math.nan, math.nan, 0)
@@ -35,8 +81,8 @@ def objection(new: Rewards, old: Rewards, settings: Learn) -> str:
     """Why a version must go, "" where it may stay or nobody can say yet.
 
     Args:
-      new: of the version that serves.
-      old: of the one before.
+      new: of a version.
+      old: of one before it.
       settings: `watched` decisions of both are needed; `tolerance` of the old reward may be lost.
     """
     if min(new.count, old.count) < settings.watched:
