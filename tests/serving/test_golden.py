@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pipelines import stages
-from tfrec_llm.serving.golden import QUERIES, check_golden, golden_rows, write_golden
+from tfrec_llm.serving.golden import QUERIES, check_golden, golden_rows, history_rows, spliced, write_golden
 
 ROWS = [{"request_id": "", "utterance": text, "k": 3} for text in ("", "手机")]
 GOOD = {
@@ -67,14 +67,26 @@ def test_fewer_are_those_of_users_who_say_nothing(tmp_path):
     assert seen == rows[2:3]
 
 
-def test_queries_are_those_of_real_users_and_of_a_stranger(smoke_run):
+def test_histories_are_spliced_from_those_of_many_users(smoke_run):
     dataset = stages.load_dataset(smoke_run)
     rows = golden_rows(dataset, 5)
     assert len(rows) == QUERIES
     assert (rows[0]["history"], rows[0]["utterance"]) == ([], "手机")
-    queries = dataset.split.validation
-    last = len(queries.user) - 1
-    mine = slice(queries.end[last] - 5, queries.end[last])
-    assert rows[-1]["history"] == [str(i) for i in dataset.catalogue.item_ids[dataset.interactions.item[mine]]]
-    assert {len(row["history"]) for row in rows[1:]} == {5}
+    _, real = history_rows(dataset, 5, QUERIES - 1)
+    mine = [list(zip(row["history"], row["history_event"], strict=True)) for row in rows[1:]]
+    theirs = [list(zip(row["history"], row["history_event"], strict=True)) for row in real]
+    for place in range(5):
+        assert sorted(row[place] for row in mine) == sorted(row[place] for row in theirs)
+    assert not any(row in theirs for row in mine)
+    assert {row["history_time"][-1] - row["request_time"] for row in rows[1:]} == {-3600}
+    assert {row["request_time"] % 31_536_000 for row in rows[1:]} == {0}
     assert 0 < sum(row["utterance"] != "" for row in rows) < len(rows)
+
+
+def test_short_histories_are_passed_over():
+    def row(history):
+        return {"history": history, "history_event": [item.upper() for item in history], "request_time": 10}
+
+    found = spliced([row(["a", "b"]), row(["c"]), row([])])
+    assert [one["history"] for one in found] == [["c", "b"], ["a"], []]
+    assert [one["history_event"] for one in found] == [["C", "B"], ["A"], []]

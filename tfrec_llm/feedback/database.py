@@ -54,7 +54,8 @@ def make_engine(url: sql.URL, wait: float, most: float) -> sql.Engine:
 
     Args:
       url: as of `parsed_url`.
-      wait: seconds that a writer of SQLite waits for another one; of PostgreSQL those of connecting, 2 at least.
+      wait: seconds that a writer of SQLite waits for another one; of PostgreSQL those of connecting, 2 at least, and
+        those that it waits for a lock.
       most: seconds that PostgreSQL may take over one statement, or be silent, before it counts as gone.
 
     Raises:
@@ -68,7 +69,7 @@ def make_engine(url: sql.URL, wait: float, most: float) -> sql.Engine:
     limit, own = max(1, int(1000 * most)), url.query.get("options", "")
     limits = {
         "connect_timeout": max(2, int(wait)),
-        "options": f"{own} -c statement_timeout={limit}".strip(),
+        "options": f"{own} -c statement_timeout={limit} -c lock_timeout={max(1, int(1000 * wait))}".strip(),
         "tcp_user_timeout": limit,
         "keepalives_idle": max(1, int(most)),
         "keepalives_interval": 1,

@@ -199,6 +199,10 @@ class EventLog:
         """Deletes all rows of a user, given by `user_key`. What a model has learnt from them stays in its weights."""
         return self._forget(decisions.c.user_key == key)
 
+    def forget_decisions(self, decision_ids: Sequence[str]) -> Forgotten:
+        """Deletes decisions, and their events."""
+        return self._forget(decisions.c.decision_id.in_(list(decision_ids)))
+
     def forget_before(self, time: int, most: int | None = None) -> Forgotten:
         """Deletes decisions made before a time in seconds, and their events.
 
@@ -227,7 +231,9 @@ class EventLog:
         return {name for part in _parts(rows, _ROWS) for name in connection.scalars(insert.values(part))}
 
     def _forget(self, condition: sql.ColumnElement[bool], most: int | None = None) -> Forgotten:
-        theirs = sql.select(decisions.c.decision_id).where(condition).order_by(decisions.c.sequence).limit(most)
+        theirs = sql.select(decisions.c.decision_id).where(condition)
+        if most is not None:  # by time, which has an index: nothing is read of what may stay
+            theirs = theirs.order_by(decisions.c.time, decisions.c.sequence).limit(most)
         with self._writing() as connection:
             gone = connection.execute(sql.delete(events).where(events.c.decision_id.in_(theirs))).rowcount
             gone_too = decisions.c.decision_id.in_(theirs)

@@ -18,6 +18,7 @@ from tfrec_llm.types import Dataset, Queries
 NAME = "assets.extra/golden.json"
 UTTERANCES = ("", "手机", "", "something funny for tonight", "", "便宜 大屏", "", "sad and beautiful")
 QUERIES = 16
+HOUR, YEAR = 3_600, 31_536_000  # seconds
 _BLANK: Mapping[str, Any] = {
     "request_id": "", "user_id": "", "utterance": "", "request_time": 0, "k": 10,
     **{name: [] for name in ("history", "history_event", "history_time", "attributes", "exclude")},
@@ -27,17 +28,40 @@ Ask = Callable[[Sequence[Row]], Answers]
 
 
 def golden_rows(dataset: Dataset, width: int) -> list[dict[str, Any]]:
-    """Requests of users spread evenly over the validation queries, half with an utterance; one is of a stranger.
+    """Requests with spliced histories, half with an utterance; one is of a stranger.
+
+    They travel with an export, to whoever serves it, so no history of a user is among them.
 
     Args:
       dataset: what `prepare` left.
       width: events of a history at most.
     """
     _, found = history_rows(dataset, width, QUERIES - 1)
-    rows = [{**_BLANK, "utterance": UTTERANCES[1]}, *found]
+    rows = [{**_BLANK, "utterance": UTTERANCES[1]}, *spliced(found)]
     turns = itertools.cycle(UTTERANCES)
     next(turns)
     return [*rows[:1], *({**row, "utterance": next(turns)} for row in rows[1:])]
+
+
+def spliced(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The same requests with each event taken from another row, an hour apart, and the time cut to the year.
+
+    Args:
+      rows: one after the other; a history that ends early is passed over.
+    """
+    found = []
+    for number, row in enumerate(rows):
+        items, events = [], []
+        for place in range(len(row["history"])):
+            turn = (rows[(number + place + more) % len(rows)] for more in range(1, len(rows) + 1))
+            other = next(one for one in turn if len(one["history"]) > place)
+            items.append(other["history"][place])
+            events.append(other["history_event"][place])
+        time = row["request_time"] // YEAR * YEAR
+        times = [time - HOUR * (len(items) - place) for place in range(len(items))]
+        new = {"history": items, "history_event": events, "history_time": times, "request_time": time}
+        found.append({**row, **new})
+    return found
 
 
 def history_rows(dataset: Dataset, width: int, count: int) -> tuple[np.ndarray, list[dict[str, Any]]]:

@@ -47,6 +47,8 @@ def one_writer(folder: Path) -> Iterator[None]:
             f"{_PATIENCE:.0f} s; wait for it, or end it."
         ) from error
     try:
+        for left in (*folder.glob(".*.partial"), *folder.glob(".bundle.*")):  # of a writer that was killed
+            shutil.rmtree(left, ignore_errors=True)
         yield
     finally:
         lock.release()

@@ -284,3 +284,17 @@ def test_a_version_that_cannot_be_loaded_at_the_start_gives_way_to_the_latest_th
     assert "serves instead" in caplog.text
     with pytest.raises(ValueError, match="as the manifest says"):
         run(monkeypatch, scenario, "broken", ("broken",))
+
+
+def test_a_policy_that_was_meant_for_another_version_comes_with_its_own_worker(monkeypatch):
+    async def scenario(model):
+        def alike(ours, theirs, names):
+            found = ours.name == "1"
+            model._order = {**model._order, "model": "0"}  # serves by now, since the worker died
+            return found
+
+        monkeypatch.setattr(models, "differs_in", alike)
+        return await model.switch("2"), model.folder
+
+    assert run(monkeypatch, scenario) == (False, "2")
+    assert len(FakeWorker.started) == 2

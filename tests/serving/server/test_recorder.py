@@ -9,7 +9,7 @@ import pytest
 
 from tests.feedback.test_event_log import decision, event
 from tfrec_llm.config import Serving
-from tfrec_llm.feedback import EventLog, Kept, sqlite_url
+from tfrec_llm.feedback import EventLog, Kept, LogUnavailableError, sqlite_url
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.recorder import Recorder
 
@@ -107,3 +107,51 @@ def test_a_row_that_is_refused_spoils_no_other(path):
 
     results, _ = run(path, scenario)
     assert (results[0], type(results[1]), results[2:]) == (Kept(1, 0), ValueError, [Kept(1, 0), True, False, True])
+
+
+def test_a_decision_that_is_stored_after_its_request_gave_up_is_deleted(path, monkeypatch):
+    add = EventLog.add_decisions
+
+    def slowly(self, rows):
+        time.sleep(0.4 if rows[0].decision_id == "d2" else 0.0)
+        return add(self, rows)
+
+    monkeypatch.setattr(EventLog, "add_decisions", slowly)
+
+    async def scenario(recorder):
+        kept = await recorder.decision(decision("d2"))
+        await asyncio.sleep(0.8)
+        return kept, await recorder.slates(["d1", "d2"])
+
+    kept, slates = run(path, scenario, log_wait_ms=50.0)
+    assert not kept
+    assert list(slates) == ["d1"]
+
+
+def test_events_do_not_wait_for_a_log_that_was_silent_until_it_answers_again(path, monkeypatch):
+    gone, add = [True], EventLog.add_events_together
+
+    def silent(self, groups):
+        while gone:
+            time.sleep(0.02)
+        return add(self, groups)
+
+    monkeypatch.setattr(EventLog, "add_events_together", silent)
+
+    async def scenario(recorder):
+        seconds = []
+        for name in "abc":
+            began = time.perf_counter()
+            with pytest.raises(LogUnavailableError):
+                await recorder.events([event(name)])
+            seconds.append(time.perf_counter() - began)
+        gone.clear()
+        async with asyncio.timeout(10):
+            while recorder._silent:
+                await asyncio.sleep(0.02)
+        return seconds, await recorder.events([event("d")])
+
+    (first, *others), kept = run(path, scenario, timeout_ms=300.0, log_wait_ms=50.0)
+    assert first > 0.25
+    assert max(others) < 0.05
+    assert kept == Kept(1, 0)

@@ -1,5 +1,7 @@
 """What the server asks its model worker, and what it hears: rows of plain values."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -64,3 +66,17 @@ class ModelUnavailableError(RuntimeError):
 
 class AnswerError(RuntimeError):
     """The model failed on this request."""
+
+
+@dataclass
+class Waiting:
+    """A row that waits for its decision."""
+
+    ask: Ask
+    answer: asyncio.Future
+    since: float = field(default_factory=time.perf_counter)
+
+    def fail(self, error: Exception) -> None:
+        """Tells whoever waits still."""
+        if not self.answer.done():
+            self.answer.set_exception(error)

@@ -9,14 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tfrec_llm.config import Serving
 from tfrec_llm.serving.manifest import POLICY_FILES, differs_in
 from tfrec_llm.serving.server import process
-from tfrec_llm.serving.server.asks import AnswerError, Ask, Decided, Facts, ModelUnavailableError
+from tfrec_llm.serving.server.asks import AnswerError, Ask, Decided, Facts, ModelUnavailableError, Waiting
 from tfrec_llm.serving.server.measures import Measures
 
 log = logging.getLogger(__name__)
@@ -25,17 +25,11 @@ TRIES = 2  # starts of one version that may end without a word before those befo
 
 
 @dataclass
-class _Waiting:
-    ask: Ask
-    answer: asyncio.Future
-    since: float = field(default_factory=time.perf_counter)
-
-
-@dataclass
 class _Change:
     """Another version, to be taken over between two batches."""
 
     folder: str
+    over: str  # folder of the version that served when it was asked for
     worker: process.Worker | None  # that has loaded it; None = the one that serves takes its policy over
     done: asyncio.Future
 
@@ -60,7 +54,7 @@ class Model:
     ):
         self._order, self._settings, self._measures = order, settings, measures
         self._others = others
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._queue: asyncio.Queue[Waiting] = asyncio.Queue()
         self._changes: asyncio.Queue[_Change] = asyncio.Queue()
         self._worker: process.Worker | None = None
         self._task: asyncio.Task | None = None
@@ -94,7 +88,7 @@ class Model:
             raise ModelUnavailableError("the model is being loaded; ask again in a moment")
         if self._queue.qsize() >= self._settings.max_waiting:
             raise ModelUnavailableError("too many requests wait for the model; ask again in a moment")
-        waiting = _Waiting(ask, asyncio.get_running_loop().create_future())
+        waiting = Waiting(ask, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(waiting)
         return await waiting.answer
 
@@ -116,12 +110,12 @@ class Model:
           ValueError: it can't be served; the version before goes on.
           ModelUnavailableError: the worker died over it.
         """
-        alike = await asyncio.to_thread(differs_in, Path(self.folder), Path(folder), POLICY_FILES)
+        over = self.folder
+        alike = await asyncio.to_thread(differs_in, Path(over), Path(folder), POLICY_FILES)
         worker = None if alike else await process.start({**self._order, "model": folder})
-        change = _Change(folder, worker, asyncio.get_running_loop().create_future())
+        change = _Change(folder, over, worker, asyncio.get_running_loop().create_future())
         self._changes.put_nowait(change)
-        await change.done
-        return alike
+        return alike if await change.done else await self.switch(folder)
 
     async def close(self) -> None:
         """Ends the worker; what waits for it is refused."""
@@ -178,10 +172,13 @@ class Model:
         if worker is not None:
             await worker.end()
         while not self._queue.empty():
-            _fail(self._queue.get_nowait(), ModelUnavailableError("the model died; it is being started again"))
+            self._queue.get_nowait().fail(ModelUnavailableError("the model died; it is being started again"))
 
     async def _change(self, change: _Change) -> bool:
         """Takes a version over; False where the worker died over it."""
+        if change.worker is None and change.over != self.folder:  # a policy fits no other graph
+            change.done.set_result(False)
+            return True
         try:
             if change.worker is None:
                 self.facts = await self._worker.reload(change.folder)
@@ -194,7 +191,7 @@ class Model:
             change.done.set_exception(error)
             return isinstance(error, ValueError)
         self._order = {**self._order, "model": change.folder}
-        change.done.set_result(None)
+        change.done.set_result(True)
         return True
 
     async def _keep(self) -> None:
@@ -229,7 +226,7 @@ class Model:
                 change.done.set_exception(error)
                 continue
             self._order = {**self._order, "model": change.folder}
-            change.done.set_result(None)
+            change.done.set_result(True)
             return True
         return False
 
@@ -237,7 +234,7 @@ class Model:
         """Batch after batch, and versions between them, until the worker is dead."""
         died = asyncio.create_task(self._worker.died())
         first, change = asyncio.create_task(self._queue.get()), asyncio.create_task(self._changes.get())
-        batch: list[_Waiting] = []
+        batch: list[Waiting] = []
         try:
             while True:
                 await asyncio.wait((first, change, died), return_when=asyncio.FIRST_COMPLETED)
@@ -262,9 +259,9 @@ class Model:
             change.cancel()
             first.cancel()
             for waiting in (*batch, *left):
-                _fail(waiting, ModelUnavailableError("the model is gone; ask again in a moment"))
+                waiting.fail(ModelUnavailableError("the model is gone; ask again in a moment"))
 
-    async def _gather(self, first: _Waiting) -> list[_Waiting]:
+    async def _gather(self, first: Waiting) -> list[Waiting]:
         """The rows of the next batch; those that nobody waits for any more are left out."""
         if self._settings.batch_wait_ms and self._queue.qsize() < self._settings.max_batch - 1:
             await asyncio.sleep(self._settings.batch_wait_ms / 1000)
@@ -273,27 +270,22 @@ class Model:
             batch.append(self._queue.get_nowait())
         return [waiting for waiting in batch if not waiting.answer.done()]
 
-    async def _answer(self, worker: process.Worker, batch: list[_Waiting]) -> bool:
+    async def _answer(self, worker: process.Worker, batch: list[Waiting]) -> bool:
         """Decides a batch; False where the worker is dead. A batch that fails is tried row by row."""
         began = time.perf_counter()
         try:
             decided, seconds = await worker.decide([waiting.ask for waiting in batch])
         except AnswerError as error:
             if len(batch) == 1:
-                _fail(batch[0], error)
+                batch[0].fail(error)
                 return True
             return all([await self._answer(worker, [waiting]) for waiting in batch])
         except ModelUnavailableError as error:
             for waiting in batch:
-                _fail(waiting, error)
+                waiting.fail(error)
             return False
         self._measures.decided(decided, seconds, [began - waiting.since for waiting in batch])
         for waiting, answer in zip(batch, decided, strict=True):
             if not waiting.answer.done():
                 waiting.answer.set_result(replace(answer, fusion_version=worker.facts.fusion_version))
         return True
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)

@@ -1,7 +1,9 @@
 """The event log as the server writes it: one thread, and what arrives together is one transaction.
 
 A log that is locked costs a request `serving.log_wait_ms`, and one that hangs costs a decision twice that: decisions
-are then answered without an id. Events are refused when it is locked or gone, and wait for their turn otherwise.
+are then answered without an id, and deleted where they were stored after all. Events are refused when it is locked or
+gone, and wait for their turn otherwise. Once it has been silent for too long they are refused at once, until it answers
+a question that is asked every second.
 """
 
 import asyncio
@@ -20,8 +22,9 @@ from tfrec_llm.serving.server.measures import Measures
 log = logging.getLogger(__name__)
 MOST = 2000  # rows that wait for the log
 LEAST = 5.0  # seconds after which a database that does not answer counts as gone, at least
+BUSY = "the event log is busy; send the same again in a moment"
 SLICE = 100  # decisions that retention deletes at once
-PAUSE, HOUR, DAY = 0.1, 3_600, 86_400  # seconds
+PAUSE, AGAIN, HOUR, DAY = 0.1, 1.0, 3_600, 86_400  # seconds
 TOGETHER = 1000  # events in one transaction, but for a request that has more
 _Outcome = tuple[Any, Exception | None]  # of a job: its result, or why there is none
 
@@ -54,6 +57,8 @@ class Recorder:
         self._log: EventLog | None = None
         self._stuck_since = 0.0  # when the thread began what it is doing
         self._tasks: list[asyncio.Task] = []
+        self._silent: asyncio.Task | None = None  # asks a log that was silent whether it answers again
+        self._unwanted: list[str] = []  # decisions that were stored when their requests had given up
         try:
             self._open()
         except LogUnavailableError as error:
@@ -65,9 +70,10 @@ class Recorder:
 
     async def close(self) -> None:
         """Ends when what it is writing is written."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._silent] if self._silent else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._thread.shutdown(wait=True)
         if self._log is not None:
             self._log.close()
@@ -123,14 +129,29 @@ class Recorder:
     ) -> Any:
         """What `work` returns in the log's thread; the patient wait for those before them."""
         most = self._settings.timeout_ms / 1000 if patient else 2 * self._wait
-        if self._stuck_since and time.perf_counter() - self._stuck_since > most:
-            raise LogUnavailableError("the event log is busy; send the same again in a moment")
+        if self._silent or (self._stuck_since and time.perf_counter() - self._stuck_since > most):
+            raise LogUnavailableError(BUSY)
         job = _Job(work, asyncio.get_running_loop().create_future(), decision, events)
         try:
             self._jobs.put_nowait(job)
             return await asyncio.wait_for(job.done, most)
         except (asyncio.QueueFull, TimeoutError) as error:
-            raise LogUnavailableError("the event log is busy; send the same again in a moment") from error
+            if patient and isinstance(error, TimeoutError) and not self._silent:
+                self._silent = asyncio.create_task(self._until_it_answers())
+            raise LogUnavailableError(BUSY) from error
+
+    async def _until_it_answers(self) -> None:
+        """Asks the log again and again; ends when it has answered."""
+        while True:
+            job = _Job(lambda kept: kept.known_decisions(["?"]), asyncio.get_running_loop().create_future())
+            try:
+                await self._jobs.put(job)
+                await job.done
+            except Exception:  # whatever it says, it is asked again
+                await asyncio.sleep(AGAIN)
+            else:
+                self._silent = None
+                return
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -150,11 +171,29 @@ class Recorder:
         if isinstance(error, LogUnavailableError):
             self._measures.log_errors.inc()
         if job.done.done():
-            return
-        if error is None:
+            if job.decision is not None and error is None:
+                self._unwant(job.decision.decision_id)
+        elif error is None:
             job.done.set_result(result)
         else:
             job.done.set_exception(error)
+
+    def _unwant(self, decision_id: str) -> None:
+        """Deletes a decision whose answer said that it was not stored: nobody can ever name it."""
+        self._unwanted.append(decision_id)
+        if len(self._unwanted) > 1:
+            return  # is deleted with those before it
+        job = _Job(self._forget_unwanted, asyncio.get_running_loop().create_future())
+        job.done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
+        try:
+            self._jobs.put_nowait(job)
+        except asyncio.QueueFull:
+            log.warning("a decision was stored whose request had given up; it counts as one without a response")
+            self._unwanted.clear()
+
+    def _forget_unwanted(self, kept: EventLog) -> None:
+        unwanted, self._unwanted = self._unwanted, []
+        kept.forget_decisions(unwanted)
 
     def _work(self, jobs: Sequence[_Job], tell: Callable[..., None]) -> None:
         """In the log's thread: decisions, then what is read, then events; who is done is told at once."""

@@ -49,6 +49,10 @@ def policy_of(agent: Agent) -> dict[str, np.ndarray]:
     return {f"policy/{place}": variable.numpy() for place, variable in enumerate(agent.network.variables)}
 
 
+class DivergedError(ValueError):
+    """The loss of a batch is not finite."""
+
+
 def learn(agent: Agent, batch: Batch, config: Config, number: int, judged: int) -> float:
     """Learns from a batch, in place, and goes as far as the log can speak for the policy.
 
@@ -71,7 +75,7 @@ def learn(agent: Agent, batch: Batch, config: Config, number: int, judged: int) 
       The share of the way that was gone, 0 = the policy stayed as it was.
 
     Raises:
-      ValueError: a loss that is not finite.
+      DivergedError: a loss that is not finite.
     """
     settings, count = config.learn, len(batch.feedback.slate)
     generator, size = np.random.default_rng([config.seed, number]), min(settings.batch_size, count)
@@ -85,7 +89,7 @@ def learn(agent: Agent, batch: Batch, config: Config, number: int, judged: int) 
     for _ in range(settings.passes):
         for chosen in generator.permutation(count)[: count // size * size].reshape(-1, size):
             if not np.isfinite(float(step(SlateFeedback(*(tf.gather(column, chosen) for column in columns))))):
-                raise ValueError("learning: expected a finite loss, got another; lower ranking.agent.learning_rate.")
+                raise DivergedError("expected a finite loss, got another; lower ranking.agent.learning_rate")
     return _go_back(agent, before, near)
 
 

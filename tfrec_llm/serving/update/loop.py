@@ -16,7 +16,7 @@ from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.server.parts import log_url
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
 from tfrec_llm.serving.update.history import Learnt, add, origins, read_history
-from tfrec_llm.serving.update.learner import Policy, judge, learn, policy_of, with_policy
+from tfrec_llm.serving.update.learner import DivergedError, Policy, judge, learn, policy_of, with_policy
 from tfrec_llm.serving.update.trial import Trial
 from tfrec_llm.serving.update.watch import Watch
 
@@ -100,7 +100,11 @@ class Updates:
         learnt, judged = (0 if part is None else len(part.allowed) for part in batches[:2])
         if reason := self._too_few(learnt, judged):
             return before, Verdict(False, "routine", (reason,), judged, 0.0), batches
-        share = learn(agent, batches.learnt, self.config, number, judged)
+        try:
+            share = learn(agent, batches.learnt, self.config, number, judged)
+        except DivergedError as error:  # the next batch starts from what serves, as this one did
+            log.warning("batch %d: %s", number, error)
+            return before, Verdict(False, "routine", (str(error),), judged, 0.0), batches
         log.info("batch %d: %.3f of the way", number, share)
         if not share:
             reason = "no step that the log has evidence for; log more, or with more exploration"

@@ -15,7 +15,6 @@ from tfrec_llm.feedback import EventLog, JoinSettings, join
 from tfrec_llm.serving.labels import Labels
 from tfrec_llm.types import Domain
 
-
 ENOUGH = 5  # times `learn.watched` decisions are looked at, and no more
 
 
