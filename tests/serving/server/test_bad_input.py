@@ -1,6 +1,7 @@
 """What nobody should send: each is one JSON error, soon, and the server goes on."""
 
 import json
+import re
 import time
 
 import pytest
@@ -100,7 +101,7 @@ def test_keys(make_client):
     client = make_client(api_keys=("first", "second"))
     assert client.get("/healthz").status_code == 200
     for headers in ({}, {"X-API-Key": "third"}, {"X-API-Key": ""}, {"Authorization": "Bearer firs"}):
-        for path in ("/recommend", "/metrics", "/docs"):
+        for path in ("/recommend", "/metrics", "/nowhere"):
             answer = client.get(path, headers=headers)
             assert (answer.status_code, list(answer.json())) == (401, ["error"])
     for headers in ({"X-API-Key": "second"}, {"Authorization": "Bearer first"}):
@@ -108,5 +109,13 @@ def test_keys(make_client):
 
 
 def test_the_documentation_names_every_route(client):
-    assert client.get("/docs").status_code == 200
     assert {"/recommend", "/feedback", "/healthz", "/metrics"} < set(client.get("/openapi.json").json()["paths"])
+
+
+def test_the_documentation_needs_neither_a_key_nor_anybody_elses_server(make_client):
+    client = make_client(api_keys=("first",))
+    text = client.get("/docs").text
+    named = re.findall(r"""(?:src|href)=["']([^"']+)""", text)
+    assert len(named) >= 3
+    assert all(path.startswith("/") for path in named)
+    assert [client.get(path).status_code for path in (*named, "/openapi.json")] == [200] * (len(named) + 1)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from tfrec_llm.config import Serving
 from tfrec_llm.data.storage import CATALOGUE
 from tfrec_llm.serving.server import feedback, health, predict, recommend
 from tfrec_llm.serving.server.connection import Connection
 from tfrec_llm.serving.server.following import follow, follow_file
-from tfrec_llm.serving.server.gate import Gate
+from tfrec_llm.serving.server.gate import DOCS, DOCS_FILES, Gate
 from tfrec_llm.serving.server.model import Model
 from tfrec_llm.serving.server.page import routes as page
 from tfrec_llm.serving.server.parts import Parts, compose, look_again
@@ -45,7 +46,14 @@ def make_app(parts: Parts) -> FastAPI:
             await parts.model.close()
             await parts.recorder.close()
 
-    app = FastAPI(title="tfrec_llm", description="A recommender that hears, remembers and learns.", lifespan=alive)
+    app = FastAPIOffline(
+        docs_url=DOCS,
+        redoc_url=None,
+        static_url=DOCS_FILES,
+        title="tfrec_llm",
+        description="A recommender that hears, remembers and learns.",
+        lifespan=alive,
+    )
     app.state.parts = parts
     for part in (recommend, feedback, predict, health, page):
         app.include_router(part.router)

@@ -13,7 +13,13 @@ from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.page.files import PATHS as PAGE_PATHS
 
 log = logging.getLogger(__name__)
-OPEN = ("/healthz", *PAGE_PATHS)  # routes that need no key
+DOCS, DOCS_FILES = "/docs", "/docs-files"
+_DOCS = (
+    DOCS,
+    "/openapi.json",
+    *(f"{DOCS_FILES}/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")),
+)
+OPEN = ("/healthz", *PAGE_PATHS, *_DOCS)  # routes that need no key: they hold nothing of anybody
 BODY_SECONDS = 30.0  # within which a body must have come
 DRAINED = 64  # times the limit: so much of a body that is too large is read and thrown away before the answer
 

@@ -21,7 +21,7 @@ export const changes = (rounds) =>
 /** Fills a figure: `name` is "reward" or "chance", a field of every round. */
 export function chart(figure, rounds, name) {
   if (!figure.firstChild) {
-    const details = make("details", {}, make("summary"), make("div", { class: "scroll" }));
+    const details = make("details", {}, make("summary", { id: `${name}-table` }), make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": `${name}-table` }));
     figure.append(make("figcaption", {}, make("h3"), make("p", { class: "note" })), make("div"), details);
   }
   const [caption, drawing, details] = figure.children; // they stay, so that whoever reads them does not lose the place
