@@ -7,7 +7,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tfrec_llm.config import Serving
+from pipelines import update
+from tfrec_llm.config import ConfigError, Serving
 from tfrec_llm.serving import labels, warm_up
 from tfrec_llm.serving.server import gate, parts, secret, tf_serving
 from tfrec_llm.serving.server.measures import Measures
@@ -42,8 +43,10 @@ def flags(arguments):
 
 
 def test_both_deployments_have_the_four_parts(services, pods):
-    assert set(services) == set(pods) == {"serving", "application", "database", "prometheus"}
+    assert set(services) - {"update"} == set(pods) == {"serving", "application", "database", "prometheus"}
     for name, service in services.items():
+        if name == "update":
+            continue
         image = pods[name]["containers"][0]["image"]
         assert image == service["image"]
         assert re.fullmatch(r"[\w/.-]+:v?\d+(\.\d+)+", image), "a version, never latest"
@@ -174,3 +177,14 @@ def test_the_image_is_made_from_the_lock_and_runs_as_nobody_special():
     for source in re.findall(r"^COPY (?!--from)(\S+) ", lines, re.MULTILINE):
         assert (ROOT / source).exists()
         assert f"!{source}" in (ROOT / ".dockerignore").read_text("utf-8").split("\n")
+
+
+def test_learning_writes_to_the_run_folder_and_reads_the_log_of_the_application(services):
+    learns, serves = services["update"], services["application"]
+    assert learns["profiles"] == ["learn"]  # nobody learns who did not say so
+    assert (learns["image"], learns["entrypoint"][-1]) == (serves["image"], "pipelines.update")
+    assert learns["volumes"] == [serves["volumes"][0].removesuffix(":ro")]
+    for name in (parts.LOG, secret.VARIABLE):
+        assert learns["environment"][name] == serves["environment"][name]
+    with pytest.raises(ConfigError, match="'/run/tfrec_llm/config.toml'"):  # all arguments are known; no such file here
+        update.main(learns["command"])
