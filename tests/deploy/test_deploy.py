@@ -186,5 +186,5 @@ def test_learning_writes_to_the_run_folder_and_reads_the_log_of_the_application(
     assert learns["volumes"] == [serves["volumes"][0].removesuffix(":ro")]
     for name in (parts.LOG, secret.VARIABLE):
         assert learns["environment"][name] == serves["environment"][name]
-    with pytest.raises(ConfigError, match="'/run/tfrec_llm/config.toml'"):  # all arguments are known; no such file here
+    with pytest.raises(ConfigError, match=r"'/run/tfrec_llm/config\.toml'"):  # no such file here
         update.main(learns["command"])

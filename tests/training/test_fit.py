@@ -80,6 +80,13 @@ def test_of_passes_about_as_good_as_the_best_the_last_stays_where_that_is_wanted
     assert float(model.w) == 4
 
 
+def test_the_first_passes_cost_no_patience(stage):
+    figures = iter([0.2, 0.1, 0.1, 0.1, 0.3, 0.2, 0.2, 0.9])
+    run = {"epochs": 9, "patience": 2, "validate": lambda: {"hr": next(figures)}, "monitor": "hr"}
+    history = fit(counter(), batches([1]), stage=stage, unhurried=3, **run)
+    assert [entry["hr"] for entry in history] == [0.2, 0.1, 0.1, 0.1, 0.3, 0.2, 0.2]
+
+
 def test_patience_counts_passes_without_a_better_one(stage):
     figures = iter([0.1, 0.3, 0.2, 0.3, 0.9])
     history = fit(

@@ -19,6 +19,7 @@ from tfrec_llm.data.pipeline import sequence_passes
 from tfrec_llm.layers import unseen
 from tfrec_llm.layers.lazy_adam import for_rows, make_adam
 from tfrec_llm.training import (
+    UNHURRIED,
     Compute,
     Origin,
     Stage,
@@ -89,6 +90,7 @@ def train(
         epochs=epochs,
         validate=latest_is_best("ndcg@10", stage) if passes else _validator(model, dataset, config, pace),
         patience=patience,
+        unhurried=epochs // UNHURRIED,
         max_minutes=minutes,
         weight_average=settings.weight_average,
         seed=config.seed,

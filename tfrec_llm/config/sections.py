@@ -83,7 +83,7 @@ class Behaviour:
     num_sampled: int = setting(2048, "negatives of the sampled softmax", low=1)
     batch_size: int = setting(32, "sequences per step", low=1)
     epochs: int = setting(10, "passes at most", low=1)
-    patience: int = setting(3, "passes without a better half A before it stops", low=1)
+    patience: int = setting(3, "passes without a better half A before it stops; counts after a third of them", low=1)
     min_steps: int = setting(
         400, "small data gets up to five times the passes (and patience), until they make so many steps", low=0
     )
@@ -99,7 +99,7 @@ class Retrieval:
     model: Component = setting(Component("two_towers"), "a name in tfrec_llm.retrieval.MODELS")
     batch_size: int = setting(1024, "pairs per step", low=2)
     epochs: int = setting(4, "passes at most", low=1)
-    patience: int = setting(2, "passes without a better half A before it stops", low=1)
+    patience: int = setting(2, "passes without a better half A before it stops; counts after a third of them", low=1)
     min_steps: int = setting(
         1500, "small data gets up to five times the passes (and patience), until they make so many steps", low=0
     )

@@ -23,6 +23,7 @@ from tfrec_llm.retrieval.sampling import POOL
 from tfrec_llm.retrieval.spoken import Spoken
 from tfrec_llm.retrieval.two_towers import TwoTowers, TwoTowersSettings
 from tfrec_llm.training import (
+    UNHURRIED,
     Compute,
     Origin,
     Stage,
@@ -102,6 +103,7 @@ def train(
         validate=latest_is_best(MONITOR, stage) if passes else on_half_a if len(half_a) else None,
         monitor=MONITOR,
         patience=patience,
+        unhurried=epochs // UNHURRIED,
         max_minutes=0.0 if passes else settings.max_minutes,
         weight_average=settings.weight_average,
         seed=config.seed,

@@ -25,6 +25,7 @@ class Limits:
     epochs: int
     patience: int
     max_minutes: float  # 0 = no limit
+    unhurried: int = 0  # first passes that patience does not count
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class State:
 
     def finished(self, limits: Limits) -> bool:
         """Whether passes, patience or time are used up; there is always a first pass."""
-        tired = self.done - self.best_pass >= limits.patience
+        tired = self.done - max(self.best_pass, limits.unhurried) >= limits.patience
         late = 0 < limits.max_minutes <= self.seconds / 60
         return self.done >= limits.epochs or (self.done > 0 and (tired or late))
 

@@ -36,6 +36,7 @@ def fit(
     monitor: str = "ndcg@10",
     slack: float | None = None,
     patience: int = 3,
+    unhurried: int = 0,
     max_minutes: float = 0.0,
     weight_average: float = 0.0,
     seed: int = 0,
@@ -56,6 +57,8 @@ def fit(
       monitor: the figure that decides, higher is better; without `validate` the training loss decides.
       slack: of passes whose figures are so much below the best one, or less, the last is taken; None = the best one is.
       patience: passes without a better figure before it stops.
+      unhurried: first passes that patience does not count: on a long schedule a model may stay at the level of
+        popularity for many passes, however steeply its loss falls, before it learns more.
       max_minutes: stop after the pass that goes beyond it; 0 = no limit.
       weight_average: decay of the moving average of the weights per step; 0 = off.
       seed: of dropout and other random operations in the model.
@@ -67,7 +70,7 @@ def fit(
       ValueError: the loss or the monitored figure is not finite, or the figure is missing.
     """
     passes = (lambda _: batches) if isinstance(batches, tf.data.Dataset) else batches
-    average, limits = WeightAverage(weight_average), Limits(epochs, patience, max_minutes)
+    average, limits = WeightAverage(weight_average), Limits(epochs, patience, max_minutes, unhurried)
     state = _resume(model, passes, average, stage, seed)
     if not state.finished(limits):
         judge = functools.partial(_judge, validate, monitor, stage.name)

@@ -2,6 +2,7 @@
 
 import math
 
+UNHURRIED = 3  # patience counts after this part of the passes: 3 = a third
 MOST = 5  # times the passes asked for: each of them is judged and kept, which tiny data would do for hours
 
 
