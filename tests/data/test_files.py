@@ -1,7 +1,9 @@
 """A user's own files: what is read, and every kind of bad input with the message it gets."""
 
+import gzip
 import logging
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -252,7 +254,6 @@ def test_items_in_parquet_with_lists_and_vectors(write, tmp_path):
 
 
 BAD_ITEMS = {
-    "price": ("b,B,,cheap,yes,,", "column 'price': expected a number, got at line 3: 'cheap'"),
     "negative price": ("b,B,,-1,yes,,", "column 'price': expected a price of at least 0, got at line 3: '-1'"),
     "available": ("b,B,,1,maybe,,", "column 'available': expected true or false, got at line 3: 'maybe'"),
 }
@@ -265,18 +266,52 @@ def test_bad_items(write, case):
         load(write(*events()), items=write(*items(row), header=ITEMS, name="items.csv"))
 
 
-def test_an_item_of_the_interactions_that_items_lacks(write):
-    path = write(*items(), header=ITEMS, name="items.csv")
-    with pytest.raises(
-        ValueError, match=r"events\.csv: column 'item_id': expected an item of .*items\.csv.*line 14: 'z'"
-    ):
-        load(write(*events(), "u1,z,5,x,1"), items=path)
+def test_items_that_the_items_file_lacks_are_known_by_their_ids_while_they_are_few(write, caplog):
+    path = write(*items()[:3], header=ITEMS, name="items.csv")
+    few = [f"{user},d,9,x,1" for user in ("u1", "u2")]
+    dataset = load(write(*(row for row in events() if ",d," not in row), *few), items=path)
+    catalogue = dataset.catalogue
+    row = catalogue.item_ids.tolist().index("d")
+    assert (catalogue.titles[row], catalogue.texts[row], catalogue.attributes["colour"][row]) == ("d", "", ())
+    assert "1 items of 2 events are not in it, such as 'd'" in caplog.text
+    many = [f"u{user},z,{user},x,1" for user in range(20)]
+    message = r"events\.csv: column 'item_id': expected an item of .*items\.csv.* line \d+: '[dz]'"
+    with pytest.raises(ValueError, match=message):
+        load(write(*events(), *many), items=path)
 
 
-def test_an_item_twice(write):
+def test_of_an_item_twice_the_first_row_counts(write, caplog):
     path = write(*items(), "a,again,,,,,", header=ITEMS, name="items.csv")
-    with pytest.raises(ValueError, match="column 'item_id': expected each id once, got at line 6: 'a'"):
-        load(write(*events()), items=path)
+    assert load(write(*events()), items=path).catalogue.titles[2] == "Thing a"
+    assert "1 rows repeat an id, such as 'a'" in caplog.text
+
+
+def test_prices_with_signs_and_commas_are_read_and_others_are_unknown(write, caplog):
+    rows = ["a,A,,$12.99,yes,,", 'b,B,,"EUR 1,299.50",yes,,', "c,C,,3 - 4,yes,,", "d,D,,￥5元,yes,,"]
+    prices = load(write(*events()), items=write(*rows, header=ITEMS, name="items.csv")).catalogue.price
+    np.testing.assert_allclose(prices[2:], [12.99, 1299.5, np.nan, 5.0], rtol=1e-6)
+    assert "1 cells such as '3 - 4' are no price" in caplog.text
+    rows = [f"{item},{item},,cheap,yes,," for item in "abcd"]
+    with pytest.raises(ValueError, match=r"column 'price': expected a price such as 12\.99, got at line 2: 'cheap'"):
+        load(write(*events()), items=write(*rows, header=ITEMS, name="items.csv"))
+
+
+def test_times_in_milliseconds_are_read_where_all_are(write, caplog):
+    rows = [row.split(",") for row in events()]
+    rows = [",".join([*row[:2], str(1_700_000_000_000 + int(row[2]) * 1000), *row[3:]]) for row in rows]
+    times = load(write(*rows)).interactions.time
+    assert (times.min(), times.max()) == (1_700_001_000, 1_700_001_030)
+    assert "read as milliseconds" in caplog.text
+
+
+def test_headers_in_capitals_and_files_packed_by_gzip(write, tmp_path):
+    path = Path(write(*events(), header="User_ID, item_id,Timestamp,event,value"))
+    packed = tmp_path / "events.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert load(str(packed)).protocol["interactions"] == 12
+    packed.write_bytes(packed.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"events\.csv\.gz: expected a file packed by gzip"):
+        load(str(packed))
 
 
 def test_users(write):

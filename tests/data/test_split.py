@@ -66,6 +66,22 @@ def test_answers_that_were_had_before_are_told_where_nothing_is_shown_again(doma
     assert ("50 % of the validation's answers" in caplog.text) == told
 
 
+@pytest.mark.parametrize(("time", "step"), [(lambda t: 5, "event"), (lambda t: 5 + t, "basket")])
+def test_baskets_that_last_item_would_split_up_are_no_steps(time, step, caplog):
+    events = [(user, item, time(t)) for user in "uvwx" for t, item in enumerate("aabcd")]
+    dataset = assemble(raw(*events), RETAIL, Data(min_item_count=1), seed=1)
+    assert (dataset.domain.step, dataset.domain.repeat) == (step, True)
+    assert ("each line is a step of its own here" in caplog.text) == (step == "event")
+
+
+def test_where_nobody_has_anything_twice_nothing_is_shown_again(caplog):
+    events = [(user, item, t) for user in "uvwx" for t, item in enumerate("abcde")]
+    dataset = assemble(raw(*events), RETAIL, Data(min_item_count=1), seed=1)
+    assert not dataset.domain.repeat
+    assert dataset.protocol["candidates"] != "all items"
+    assert "no user has an item twice" in caplog.text
+
+
 def test_rare_items_go_before_the_split():
     events = [("u", i, t) for t, i in enumerate("abcx")] + [("v", i, t) for t, i in enumerate("abc")]
     dataset = assemble(raw(*events), VIDEO, Data(min_item_count=2), seed=1)

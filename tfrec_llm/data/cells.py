@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 _LAST_SECOND = 253_402_300_799  # end of the year 9999: beyond, it is milliseconds
 NESTED = (np.ndarray, list, tuple, dict, bytes)  # what a cell of Parquet may be that is no single value
+_CURRENCY = r"^(?:[$€£¥￥₹₩]|[A-Z]{2,3}[$¥]?)\s*|\s*(?:[$€£¥₹₩元]|[A-Z]{3})$"  # a sign or a code, before or behind
 _LONGEST_ID = 1_000  # characters: every id has room for the longest
 _FLAGS = {"true": True, "1": True, "yes": True, "": True, "false": False, "0": False, "no": False}
 
@@ -52,14 +53,49 @@ def read_seconds(table: Table, column: str) -> np.ndarray:
         if words.any():
             seconds = seconds.copy()
             seconds[words] = _seconds_since_1970(cells[words].astype(str))
+    seconds = _in_seconds(seconds, f"{table.path}: {column}")
     good = (seconds >= 0) & (seconds <= _LAST_SECOND)  # False for NaN
-    remedy = "correct or remove these rows (milliseconds: divide by 1000)"
+    remedy = "correct or remove these rows (milliseconds beside seconds: divide by 1000)"
     table.refuse(column, ~good, "seconds since 1970 or ISO 8601", remedy)
     seconds = np.floor(seconds).astype(np.int64)
     if len(seconds) and seconds.max() > 0:
         first, last = (np.datetime64(int(s), "s") for s in (seconds.min(), seconds.max()))
         log.info("%s: %s from %s to %s (UTC)", table.path, column, first, last)
     return seconds
+
+
+def _in_seconds(numbers: np.ndarray, label: str) -> np.ndarray:
+    """Times in seconds, where all are in another unit too; of the years 1973 to 2286 none looks like another's."""
+    for unit, parts in (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)):
+        if len(numbers) and np.nanmin(numbers, initial=np.inf) >= 1e8 * parts and np.nanmax(numbers) < 1e10 * parts:
+            log.warning("%s: read as %s since 1970", label, unit)
+            return numbers / parts
+    return numbers
+
+
+def read_prices(table: Table, column: str) -> np.ndarray:
+    """[rows] float32; as `read_numbers`, with a currency sign and commas between thousands too.
+
+    What is no price, such as a range, is unknown; a warning counts it.
+
+    Raises:
+      ValueError: most of the filled cells are none.
+    """
+    if column not in table.frame.columns:
+        return np.full(len(table.frame), np.nan, np.float32)
+    words = read_words(table, column).str.replace(_CURRENCY, "", regex=True)
+    grouped = words.str.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?").to_numpy(bool)
+    words = words.where(~grouped, words.str.replace(",", ""))
+    prices = pd.to_numeric(words, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    wrong = ~(np.abs(prices) <= np.finfo(np.float32).max) & (words != "").to_numpy(bool)
+    if wrong.sum() > 0.5 * (words != "").sum():
+        table.refuse(column, wrong, "a price such as 12.99", "correct the cells, or leave them empty")
+    if wrong.any():
+        example = table.frame[column][wrong].iloc[0]
+        log.warning(
+            "%s: %s: %d cells such as %r are no price and count as unknown", table.path, column, wrong.sum(), example
+        )
+    return np.where(wrong, np.nan, prices).astype(np.float32)
 
 
 def read_numbers(table: Table, column: str, unknown: float) -> np.ndarray:

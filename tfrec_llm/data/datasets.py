@@ -85,8 +85,7 @@ def assemble(raw: RawData, domain: Domain, settings: Data, seed: int) -> Dataset
             "interactions: expected events to learn from, got none before the last two of each user, which are kept "
             "for validation and test; add events, or raise data.min_user_count, so that short users are learnt from."
         )
-    _warn_of_repeats(interactions, split, domain)
-    _warn_of_split_baskets(interactions, split, domain, settings.protocol)
+    domain = _as_asked(domain, interactions, split, settings.protocol)
     catalogue = make_catalogue(raw.items, item_ids)
     split = hold_out(split, interactions, catalogue, settings)
     if raw.value_is_price:
@@ -110,8 +109,37 @@ def _split(
     )
 
 
-def _warn_of_repeats(interactions: Interactions, split: Split, domain: Domain) -> None:
-    """Says where a domain without repeats leaves out what many validation users come for."""
+def _as_asked(domain: Domain, interactions: Interactions, split: Split, protocol: str) -> Domain:
+    """The domain as data and protocol have it: events are steps where baskets are split up, nothing is shown again
+    where nobody has anything twice. Each is said."""
+    if protocol == "last_item" and domain.step == "basket" and (many := _split_up(interactions, split)) > MANY_SPLIT:
+        log.warning(
+            "%.0f %% of the validation's answers are lines of a basket whose other lines are in the history: each line "
+            "is a step of its own here, and not each basket as domain %s has it; data.protocol = 'first_basket' asks "
+            "for whole baskets.",
+            100 * many, domain.name,
+        )  # fmt: skip
+        domain = dataclasses.replace(domain, step="event")
+    again = _again(interactions, split)
+    if domain.repeat and not again and not _any_twice(interactions, split):
+        log.warning(
+            "no user has an item twice before the test: items that a user had are not shown again here, though domain "
+            "%s would.",
+            domain.name,
+        )
+        domain = dataclasses.replace(domain, repeat=False)
+    elif not domain.repeat and again > MANY_REPEATS:
+        log.warning(
+            "%.0f %% of the validation's answers are items that their users had before, and the domain shows nothing "
+            "again: nothing can find them. If people come back for the same here, take a domain with repeat = true "
+            '(data.domain = "retail", or a TOML of your own).',
+            100 * again,
+        )
+    return domain
+
+
+def _again(interactions: Interactions, split: Split) -> float:
+    """Mean share of a validation query's answers that its user had before; 0 without queries."""
     queries = split.validation
     spans = zip(queries.begin, queries.end, queries.offsets[:-1], queries.offsets[1:], strict=True)
     again = [
@@ -119,28 +147,21 @@ def _warn_of_repeats(interactions: Interactions, split: Split, domain: Domain) -
         for begin, end, low, high in spans
         if high > low
     ]
-    if domain.repeat or not again or np.mean(again) <= MANY_REPEATS:
-        return
-    log.warning(
-        "%.0f %% of the validation's answers are items that their users had before, and the domain shows nothing "
-        "again: nothing can find them. If people come back for the same here, take a domain with repeat = true "
-        '(data.domain = "retail", or a TOML of your own).',
-        100 * np.mean(again),
-    )
+    return float(np.mean(again)) if again else 0.0
 
 
-def _warn_of_split_baskets(interactions: Interactions, split: Split, domain: Domain, protocol: str) -> None:
-    """Says where last_item asks for a line of a basket whose other lines are in the history."""
+def _any_twice(interactions: Interactions, split: Split) -> bool:
+    """Whether some user has an item twice among the training events."""
+    pairs = pd.DataFrame({"user": interactions.user[split.train], "item": interactions.item[split.train]})
+    return bool(pairs.duplicated().any())
+
+
+def _split_up(interactions: Interactions, split: Split) -> float:
+    """Share of validation queries that ask for a line of a basket whose other lines are in the history."""
     asked = split.validation
     some = asked.end > asked.begin
     before = interactions.time[asked.end[some] - 1]
-    split_up = np.mean((before == asked.time[some]) & (before > 0)) if some.any() else 0.0
-    if protocol == "last_item" and domain.step == "basket" and split_up > MANY_SPLIT:
-        log.warning(
-            "%.0f %% of the validation's answers are lines of a basket whose other lines are in the history, while the "
-            "models of domain %s learn the next basket; ask for that: data.protocol = 'first_basket'.",
-            100 * split_up, domain.name,
-        )  # fmt: skip
+    return float(np.mean((before == asked.time[some]) & (before > 0))) if some.any() else 0.0
 
 
 def _with_prices(catalogue: Catalogue, interactions: Interactions, split: Split) -> Catalogue:

@@ -16,6 +16,7 @@ from tfrec_llm.data.cells import (
     read_flags,
     read_ids,
     read_numbers,
+    read_prices,
     read_seconds,
     read_values,
     read_words,
@@ -27,6 +28,7 @@ from tfrec_llm.types import Domain
 
 log = logging.getLogger(__name__)
 
+MOST_MISSING = 0.2  # share of events whose items the items file may lack
 _ITEM_COLUMNS = ("item_id", "title", "text", "price", "categories", "available", "image_path")
 _EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "event", "value")
 _COLUMNS = {*_EVENT_COLUMNS, "intent", "emotion", "sentiment", *_ITEM_COLUMNS}
@@ -113,14 +115,29 @@ def read_items(settings: Data, interactions: Table, used: pd.Series) -> pd.DataF
       used: item ids of the interactions.
     """
     if not settings.items:
-        ids = used.unique()
-        facts = {"item_id": ids, "title": ids, "text": "", "price": np.float32(np.nan), "available": True}
-        return pd.DataFrame(facts)
+        return _nameless(used.unique(), ())
     table, ids = _item_table(settings)
     missing = ~used.isin(ids).to_numpy(bool)
-    remedy = f"add the items to {table.path}, or remove these events"
-    interactions.refuse("item_id", missing, f"an item of {table.path}", remedy)
-    return _items_of(table, ids)
+    if missing.mean() > MOST_MISSING:
+        remedy = f"add the items to {table.path}, or remove these events"
+        interactions.refuse("item_id", missing, f"an item of {table.path}", remedy)
+    items = _items_of(table, ids)
+    if missing.any():
+        items = pd.concat([items, _nameless(used[missing].unique(), items.columns)], ignore_index=True)
+        log.warning(
+            "%s: %d items of %d events are not in it, such as %r: they are known by their ids alone",
+            table.path, used[missing].nunique(), missing.sum(), used[missing].iloc[0],
+        )  # fmt: skip
+    return items
+
+
+def _nameless(ids: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Items of which nothing is known but their ids; attributes have no value."""
+    facts = {"item_id": ids, "title": ids, "text": "", "price": np.float32(np.nan), "available": True}
+    made = pd.DataFrame(facts)
+    for name in set(columns) - set(facts):
+        made[name] = [()] * len(made)
+    return made
 
 
 def read_catalogue(settings: Data) -> pd.DataFrame:
@@ -144,14 +161,18 @@ def read_catalogue(settings: Data) -> pd.DataFrame:
 def _item_table(settings: Data) -> tuple[Table, pd.Series]:
     table = read_table(settings.items, ("item_id", "title"), settings.columns)
     ids = read_ids(table, "item_id")
-    _refuse_repeated(table, ids, "item_id")
+    if repeated := int(ids.duplicated().sum()):
+        log.warning(
+            "%s: %d rows repeat an id, such as %r: the first row of each counts",
+            table.path, repeated, ids[ids.duplicated()].iloc[0],
+        )  # fmt: skip
     return table, ids
 
 
 def _items_of(table: Table, ids: pd.Series) -> pd.DataFrame:
     titles = read_words(table, "title")
     items = pd.DataFrame({"item_id": ids, "title": titles.where(titles != "", ids)})
-    items["price"] = read_numbers(table, "price", unknown=np.nan)
+    items["price"] = read_prices(table, "price")
     negative = (items["price"] < 0).to_numpy(bool)
     table.refuse("price", negative, "a price of at least 0", "correct the cells, or leave them empty")
     items["available"] = read_flags(table, "available")
@@ -163,7 +184,7 @@ def _items_of(table: Table, ids: pd.Series) -> pd.DataFrame:
     for name, values in attributes.items():
         items[name] = values
     items["text"] = _passages(titles, read_words(table, "text"), attributes)  # an id says nothing
-    return items
+    return items[~ids.duplicated()].reset_index(drop=True)
 
 
 def check_utterances(table: Table) -> None:

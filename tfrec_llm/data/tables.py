@@ -2,9 +2,11 @@
 
 import csv
 import difflib
+import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+GZIP, TEXTS = ".gz", (".csv", ".tsv")
+KNOWN = (  # columns that are read under these names
+    "user_id", "item_id", "timestamp", "event", "value", "title", "text", "price", "categories", "available",
+    "image_path", "intent", "emotion", "sentiment", "split",
+)  # fmt: skip
 _SHOWN = 5  # bad rows that a message names
 _STRAY_QUOTE = re.compile(r'(?m)(?:^|\t)"(?!(?:[^"\t\r\n]|"")*"(?:\t|\r?$))')  # a cell of TSV begins with it alone
 
@@ -55,30 +62,41 @@ def read_table(path: str | Path, required: Iterable[str], columns: Mapping[str, 
     are plain text there; else they are as in CSV.
 
     Args:
-      path: the suffix decides how it is read: .csv, .tsv, .parquet or .pq.
+      path: the suffix decides how it is read: .csv, .tsv (each with .gz behind it too), .parquet or .pq.
       required: columns that must be there, under our names.
-      columns: our column name -> the name in the file; what the file lacks is looked for under our name.
+      columns: our column name -> the name in the file; what the file lacks is looked for under our name, whatever its
+        case and the space around it.
 
     Raises:
       ValueError: no such file, not readable as what its suffix says, no rows, or a column is missing.
     """
     path = Path(path)
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".pq": _read_parquet}
-    if path.suffix.lower() not in readers:
+    kind = _kind(path)
+    if kind not in readers or (kind not in TEXTS and path.suffix.lower() == GZIP):
         raise ValueError(f"{path}: expected a file ending in {', '.join(readers)}, got {path.suffix!r}; convert it.")
     try:
-        frame = readers[path.suffix.lower()](path)
+        frame = readers[kind](path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: expected a file, got none; correct the path in [data].") from error
     except (IsADirectoryError, PermissionError) as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
     names = {ours: theirs for ours, theirs in (columns or {}).items() if theirs in frame.columns}
     frame = frame.rename(columns={theirs: ours for ours, theirs in names.items()})
+    loose = {str(column).strip().casefold(): column for column in frame.columns}
+    near = {name: loose[name] for name in KNOWN if name not in frame.columns and name in loose}
+    frame = frame.rename(columns={theirs: ours for ours, theirs in near.items()})
+    names |= near
     table = Table(path, frame, names)
     _check_columns(table, required)
     if frame.empty:
         raise ValueError(f"{path}: expected rows, got only a header; give a file with data.")
     return table
+
+
+def _kind(path: Path) -> str:
+    """The suffix that says how a file is read, without that of its compression."""
+    return (path.with_suffix("") if path.suffix.lower() == GZIP else path).suffix.lower()
 
 
 def _check_columns(table: Table, required: Iterable[str]) -> None:
@@ -112,6 +130,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _decode(path: Path) -> str:
     """The text of a UTF-8 file, with or without a byte order mark."""
     data = path.read_bytes()
+    if path.suffix.lower() == GZIP:
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: expected a file packed by gzip, got {error}; pack or copy it again.") from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -136,17 +159,17 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _delimiter(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
+    return "\t" if _kind(path) == ".tsv" else ","
 
 
 def _quoting(path: Path, text: str) -> int:
-    plain = path.suffix.lower() == ".tsv" and _STRAY_QUOTE.search(text)
+    plain = _kind(path) == ".tsv" and _STRAY_QUOTE.search(text)
     return csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
 
 
 def _row_numbers(path: Path, rows: np.ndarray) -> tuple[str, list[int]]:
     """How a person finds rows: lines of a text file (quoted cells may span several), row numbers of Parquet."""
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if _kind(path) not in TEXTS:
         return "row", [int(row) + 1 for row in rows]
     delimiter = _delimiter(path)
     csv.field_size_limit(sys.maxsize)  # pandas has read the cells already, however long they are
