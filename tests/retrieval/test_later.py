@@ -83,6 +83,6 @@ def test_a_source_with_neighbours_grows_too(dataset, tables, as_history, tmp_pat
     assert rows["past/item_ids"].shape == rows["past/strengths"].shape == (1, 7)
     catalogue = joined(dataset.catalogue, part(dataset.catalogue, [2]))
     grown, history = load_with(tmp_path, rows, catalogue, dataset.domain), as_history([5, count])
-    (scores,) = grown.past(history, grown.columns.popularity())
+    scores, _ = grown.past(history, grown.columns.popularity())
     assert scores.numpy()[0, 3] > 0
     assert scores.numpy()[0, count] == 0

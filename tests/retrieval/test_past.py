@@ -1,6 +1,7 @@
 """retrieval.past and retrieval.item_item: recency, neighbours in the graph, what half A chooses."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -18,14 +19,14 @@ NONE = np.zeros([1, 0], np.int32)
 
 
 def test_older_events_count_less_and_repeats_once(as_history):
-    worth = newest_worth(as_history([5, 6, 5], [7]), False, tf.constant(2.0)).numpy()
+    worth = newest_worth(as_history([5, 6, 5], [7]), False, [tf.constant(2.0)]).numpy()[..., 0]
     np.testing.assert_allclose(worth, [[0, np.exp(-0.5), 1], [1, 0, 0]], atol=1e-6)
 
 
 def test_a_basket_has_one_age():
     item = tf.constant([[5, 6, 7, 8]])
     time = tf.constant([[10, 10, 10, 20]], tf.int64)
-    worth = newest_worth(History(item, tf.ones_like(item), time), True, tf.constant(1.0)).numpy()
+    worth = newest_worth(History(item, tf.ones_like(item), time), True, [tf.constant(1.0)]).numpy()[..., 0]
     np.testing.assert_allclose(worth, [[np.exp(-1)] * 3 + [1]], atol=1e-6)
 
 
@@ -35,8 +36,9 @@ def test_neighbours_are_added_up(as_history):
     ids[3], weights[3] = [4, 0], [3, 9]  # index 0 is nobody
     past = Past(6, False, False, 2)
     past.take(Neighbours(ids, weights, 1.0))
-    (scores,) = past(as_history([2, 3], [5], []), tf.zeros(6))
+    scores, whole = past(as_history([2, 3], [5], []), tf.zeros(6))
     old = np.exp(-1)
+    np.testing.assert_allclose(whole, [[0, 0, 0, 1, 2 + 3, 0], [0] * 6, [0] * 6], atol=1e-5)
     np.testing.assert_allclose(np.expm1(scores), [[0, 0, 0, old, 2 * old + 3, 0], [0] * 6, [0] * 6], atol=1e-5)
 
 
@@ -74,7 +76,7 @@ def test_scores_in_the_graph_equal_the_closed_form(ring, as_history):
     settings = Config(retrieval=Retrieval(item_item_l2=(10.0,)))
     neighbours, *_ = learn_neighbours(settings, ring.dataset)
     source = CandidateSource.build({"text": np.zeros([22, 3])}, ring.dataset, None, neighbours)
-    (scores,) = source.past(as_history([4]), tf.zeros(source.num_rows))
+    scores, _ = source.past(as_history([4]), tf.zeros(source.num_rows))
     whole = np.maximum(ease_weights(training_matrix(ring.dataset), 10.0), 0)[4]
     scores, whole = np.expm1(scores.numpy()[0, 2:]), whole[2:]
     np.testing.assert_allclose(scores / scores.max(), whole / whole.max(), atol=1e-4)
@@ -116,8 +118,8 @@ def test_what_is_written_is_read(ring, stage):
 def test_the_source_counts_in_candidates_features_and_files(ring, as_history, tmp_path):
     neighbours, *_ = learn_neighbours(Config(), ring.dataset)
     source = CandidateSource.build({"text": np.zeros([22, 3])}, ring.dataset, None, neighbours)
-    assert source.source_names == ("text", "popularity", "item_item")
-    source.weights.assign([[0, 0, 1], [0, 0, 1]])
+    assert source.source_names == ("text", "popularity", "item_item", "item_item_whole")
+    source.weights.assign([[0, 0, 1, 0.25], [0, 0, 1, 0.25]])
     found = source.candidates({}, as_history([4]), NONE, 5)
     assert set(found.item_ids.numpy()[0, :2]) == {ring.ring[4], int(np.flatnonzero(ring.ring == 4)[0])}
     column = source.feature_names.index("item_item")
@@ -126,3 +128,16 @@ def test_the_source_counts_in_candidates_features_and_files(ring, as_history, tm
     source.save(tmp_path)
     again = CandidateSource.load(tmp_path)
     np.testing.assert_allclose(again.scores({}, as_history([4])), source.scores({}, as_history([4])), atol=1e-6)
+
+
+def test_a_source_of_before_there_were_neighbours_of_the_whole_history_is_read_as_it_was(ring, as_history, tmp_path):
+    neighbours, *_ = learn_neighbours(Config(), ring.dataset)
+    made = CandidateSource({"text": 3}, 22, False, False, neighbours.item_ids.shape[1], False)
+    made.past.take(neighbours)
+    made.save(tmp_path)
+    shape = json.loads((tmp_path / "source.json").read_text())
+    del shape["whole"]
+    (tmp_path / "source.json").write_text(json.dumps(shape))
+    again = CandidateSource.load(tmp_path)
+    assert again.source_names == ("text", "popularity", "item_item")
+    np.testing.assert_allclose(again.scores({}, as_history([4])), made.scores({}, as_history([4])), atol=1e-6)

@@ -40,15 +40,16 @@ class CandidateSource(tf.Module):
       basket: events of one second are one step.
       repeat: items of the history stay candidates.
       neighbours: M, of each item, as of `item_item.learn_neighbours`; 0 = no such source.
+      whole: neighbours of the whole history are one too, see `past.Past`.
     """
 
-    def __init__(self, widths: Mapping[str, int], num_rows: int, basket: bool, repeat: bool, neighbours: int = 0):
+    def __init__(self, widths: Mapping[str, int], num_rows: int, basket: bool, repeat: bool, neighbours=0, whole=True):
         super().__init__(name="candidate_source")
         unknown = set(widths) - set(VECTOR_SOURCES)
         if unknown or not widths:
             raise ValueError(f"candidate source: expected tables of {VECTOR_SOURCES}, got {sorted(widths)}.")
         self.widths, self.num_rows, self.basket, self.repeat = dict(widths), num_rows, basket, repeat
-        self.past = Past(num_rows, basket, repeat, neighbours)
+        self.past = Past(num_rows, basket, repeat, neighbours, whole)
         self.source_names = (*widths, "popularity", *self.past.names)
         scored = (*widths, *([ITEM_ITEM] if neighbours else ()))
         self.feature_names = feature_names(scored, catalogue_facts.CONTENT_DIM)
@@ -253,7 +254,7 @@ class CandidateSource(tf.Module):
     def save(self, folder: str | Path) -> None:
         """Writes shape and variables into a folder."""
         shape = {"widths": self.widths, "num_rows": self.num_rows, "basket": self.basket, "repeat": self.repeat}
-        shape["neighbours"] = self.past.count
+        shape |= {"neighbours": self.past.count, "whole": self.past.whole}
         write_text(Path(folder) / f"{FILE}.json", json.dumps(shape, indent=1) + "\n")
         save_weights(self, Path(folder) / f"{FILE}.npz")
 
@@ -266,7 +267,7 @@ class CandidateSource(tf.Module):
         """
         path = Path(folder) / f"{FILE}.json"
         try:
-            source = cls(**json.loads(path.read_text(encoding="utf-8")))
+            source = cls(**{"whole": False} | json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"{path}: expected a candidate source, got {error}; train it again with `make train`."
@@ -276,8 +277,7 @@ class CandidateSource(tf.Module):
 
     def _score(self, queries: Query, vectors: dict[str, Tensor], weights: Tensor, history: History) -> Tensor:
         """[B, N+2]: products with the whole tables, and what the history adds."""
-        place = len(self.widths)
-        popularity = weights[:, place : place + 1]
+        popularity = weights[:, len(self.widths), tf.newaxis]
         scores = self.columns.scores(self._weighted(vectors, weights), popularity, heard(queries))
         for weight, found in zip(self._past_weights(weights), self._past(history), strict=True):
             scores += weight * found

@@ -154,7 +154,7 @@ def _asked(config: Config, dataset: Dataset, kept: np.ndarray) -> Asked | None:
     worth, starts = {}, range(0, len(rows), CHUNK)
     chunks = [History(*(values[i : i + CHUNK] for values in history)) for i in starts]  # pairs of events are compared
     for decay in DECAYS:
-        parts = [newest_worth(part, basket, tf.constant(decay, tf.float32)) for part in chunks]
+        parts = [newest_worth(part, basket, [tf.constant(decay, tf.float32)])[..., 0] for part in chunks]
         values = tf.concat(parts, axis=0).numpy()[row, column]
         worth[decay] = sparse.csr_matrix((values, where), shape=(len(rows), len(kept)))
     shown = shown_items(dataset.catalogue, dataset.domain)

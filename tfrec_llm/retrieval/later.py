@@ -70,7 +70,8 @@ def load_with(folder: Path, later: Mapping[str, np.ndarray], catalogue: Catalogu
     """
     trained = CandidateSource.load(folder)
     rows = trained.num_rows + len(later["facts"])
-    source = CandidateSource(trained.widths, rows, trained.basket, trained.repeat, trained.past.count)
+    past = trained.past
+    source = CandidateSource(trained.widths, rows, trained.basket, trained.repeat, past.count, past.whole)
     load_weights(source, Path(folder) / f"{FILE}.npz", later)
     source.shown.assign(shown_items(catalogue, domain))
     return source
