@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,9 +20,15 @@ KINDS = ("intent", "emotion", "sentiment")
 SEVERAL = ("intent", "emotion")  # kinds of which a text may have several at once
 AND = "|"  # between the labels of a cell that has several
 OTHERS = re.compile("[,;/、，；｜]")  # what else people write between labels
+SPACES = re.compile(r"\s+")
 BRACKETS, QUOTES = " []", " \"'"  # around a list of JSON, and around what is in it
 SPLIT = "split"
-NO_INTENT = "none"  # what serving calls an utterance without any of the intents
+WAYS = {  # how a split may be written, case folded
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+MOST_EMPTY = 0.2  # share of rows that may have no text
 SHOWN = 5  # labels that a message names
 
 
@@ -32,9 +38,10 @@ def read_utterances(settings: Data) -> Utterances:
     The names of labels are the different cells of a column, sorted; where some differ in case alone the commonest of
     them stands for all. Sentiments that are all negative, neutral or positive keep that order. A cell of intent or
     emotion such as "joy|love" has several labels at once: then the whole column is multi-label, [R, names] bool. Rows
-    of one text add their labels up. Language is looked up in each text. A column `split` (train, validation, test) says
-    what is learnt from and what is judged on; without it a text's hash decides, but a label that would have no training
-    row keeps all its rows for training.
+    of one text add their labels up. Labels written as lists, or parted by other signs where each part is a label
+    elsewhere too, are taken for several at once. Language is looked up in each text. A column `split` (train,
+    validation, test) says what is learnt from and what is judged on; without it a text's hash decides, but a label that
+    would have no training row keeps all its rows for training. Rows without a text are left out.
 
     Args:
       settings: `utterances` (path to CSV, TSV or Parquet) and `columns` (our name -> the name in the file).
@@ -43,14 +50,14 @@ def read_utterances(settings: Data) -> Utterances:
       Utterances of the corpus "files", one row for each different text.
 
     Raises:
-      ValueError: the file can't be read, a column is missing, a text is empty, a column has fewer than two labels, an
-        intent is called none, or a split is none of the three, or leaves nothing to learn from.
+      ValueError: the file can't be read, a column is missing, many texts are empty, a column has fewer than two labels,
+        or a split is none of the three, or leaves nothing to learn from.
     """
     if not settings.utterances:
         raise ValueError("data.utterances: expected the path of a CSV, TSV or Parquet file, got none; set it.")
     table = read_table(settings.utterances, ("text",), settings.columns)
+    table = _with_texts(table)
     texts = _cells(table, "text")
-    table.refuse("text", texts == "", "a sentence", "fill the cells or delete the rows")
     labels = {kind: _labels(table, kind) for kind in KINDS if kind in table.frame.columns}
     if not labels:
         raise ValueError(
@@ -63,6 +70,18 @@ def read_utterances(settings: Data) -> Utterances:
     split = _split(table) if told else hash_split([normalise(text) or fine_form(text) for text in texts])
     corpus = collect("files", list(texts), labels, split=split, where=str(table.path), form=fine_form)
     return corpus if told else _all_learnt(corpus, table)
+
+
+def _with_texts(table: Table) -> Table:
+    """The table without the rows that have no text."""
+    empty = _cells(table, "text") == ""
+    if empty.mean() > MOST_EMPTY:
+        table.refuse("text", empty, "a sentence", "fill the cells or delete the rows")
+    if not empty.any():
+        return table
+    first = table.place(int(np.flatnonzero(empty)[0]))
+    log.warning("%s: %d rows have no text and are left out, the first at %s", table.path, empty.sum(), first)
+    return replace(table, frame=table.frame[~empty], rows=np.flatnonzero(~empty))
 
 
 def _all_learnt(corpus: Utterances, table: Table) -> Utterances:
@@ -107,14 +126,9 @@ def _written(cell: object) -> str:
 
 def _split(table: Table) -> np.ndarray:
     """[R] str of `SPLITS`."""
-    cells = _cells(table, SPLIT)
+    cells = np.array([WAYS.get(cell.casefold(), "") for cell in _cells(table, SPLIT)], dtype=object)
     wanted = f"one of {', '.join(SPLITS)}"
-    table.refuse(
-        SPLIT,
-        ~pd.Series(cells).isin(SPLITS).to_numpy(bool),
-        wanted,
-        "correct the cells, or remove the column to split by hash",
-    )
+    table.refuse(SPLIT, cells == "", wanted, "correct the cells, or remove the column to split by hash")
     if not (cells == "train").any():
         raise ValueError(f"{table.path}: column 'split': expected rows of train, got none; mark what is to be learnt.")
     return cells.astype("<U10")
@@ -122,12 +136,10 @@ def _split(table: Table) -> np.ndarray:
 
 def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
     cells = _cells(table, kind)
+    if kind in SEVERAL:
+        cells = _parted(table, kind, cells)
     several = kind in SEVERAL and any(AND in cell for cell in cells)
     said = [{part.strip() for part in cell.split(AND)} - {""} if several else {cell} - {""} for cell in cells]
-    if kind == "intent":
-        bad = np.array([any(name.casefold() == NO_INTENT for name in own) for own in said])
-        expected = f"an intent other than {NO_INTENT!r}, which is what is answered where no intent fits"
-        table.refuse(kind, bad, expected, "leave the cells empty, or call the intent otherwise, such as 'other'")
     said = _one_spelling(table, kind, said)
     names = tuple(sorted(set().union(*said)))
     if len(names) < 2:
@@ -135,8 +147,6 @@ def _labels(table: Table, kind: str) -> tuple[tuple[str, ...], np.ndarray]:
             f"{table.path}: column {table.names.get(kind, kind)!r}: expected at least two different labels, got "
             f"{', '.join(names) or 'none'}; add rows with other labels, or remove the column."
         )
-    if kind in SEVERAL:
-        _tell_other_separators(table, kind, said)
     if kind == "sentiment" and set(names) <= set(SENTIMENTS):
         names = SENTIMENTS
     if several:
@@ -175,24 +185,37 @@ def _one_spelling(table: Table, kind: str, said: list[set[str]]) -> list[set[str
     return [{commonest[name] for name in own} for own in said]
 
 
-def _tell_other_separators(table: Table, kind: str, said: Sequence[set[str]]) -> None:
-    """Warns of labels that are other labels of the column in a row, parted by anything but `AND`."""
-    parts = {name: _parts(name) for name in sorted(set().union(*said))}
+def _parted(table: Table, kind: str, cells: np.ndarray) -> np.ndarray:
+    """[rows] cells with `AND` between the labels of those that have several, written as lists or parted by other signs.
+
+    Signs part a cell only where each part is a label alone in some other row: "home, garden" may be one label.
+    """
+    names = set(cells.tolist()) - {""}
+    parts = {name: _parts(name) for name in sorted(names)}
     alone = {part for found in parts.values() if len(found) == 1 for part in found}
-    other = {name: found for name, found in parts.items() if found and found != {name}}
-    joined = {name for name, found in other.items() if found <= (alone if len(found) > 1 else parts.keys())}
+    lists = all(name.startswith("[") and name.endswith("]") for name in names)
+    joined = {
+        name: AND.join(sorted(found))
+        for name, found in parts.items()
+        if (found or lists)
+        and found != {name}
+        and (lists or (found <= alone if len(found) > 1 else found <= parts.keys()))
+    }
     if joined:
         log.warning(
-            "%s: column %r: %d cells such as %s are taken for labels of their own; if they are several labels at once, "
-            "write %s between them.",
-            table.path,
-            table.names.get(kind, kind),
-            sum(bool(own & joined) for own in said),
-            ", ".join(map(repr, sorted(joined)[:SHOWN])),
-            AND,
-        )
+            "%s: column %r: %d cells such as %s are taken for %s; write %s between several labels at once.",
+            table.path, table.names.get(kind, kind), sum(cell in joined for cell in cells),
+            ", ".join(map(repr, sorted(joined)[:SHOWN])), "lists of labels" if lists else "several labels", AND,
+        )  # fmt: skip
+    return np.array([joined.get(cell, cell) for cell in cells], dtype=object)
 
 
 def _parts(name: str) -> set[str]:
     """What a label would be if it were several, written in another way: parted by other signs, or a list of JSON."""
-    return {part.strip(QUOTES) for part in OTHERS.split(name.strip(BRACKETS))} - {""}
+    return {part.strip(QUOTES) for part in _separator(name).split(name.strip(BRACKETS))} - {""}
+
+
+def _separator(name: str) -> re.Pattern:
+    """What parts the labels of a cell: in a list without quotes and commas, as numpy prints one, spaces do."""
+    spaced = name.startswith("[") and not OTHERS.search(name) and not any(quote in name for quote in "\"'")
+    return SPACES if spaced else OTHERS

@@ -30,6 +30,7 @@ class Table:
     path: Path
     frame: pd.DataFrame
     names: Mapping[str, str]  # our column name -> the name in the file, where they differ
+    rows: np.ndarray | None = None  # [rows] their places in the file, where some of its rows were left out
 
     def refuse(self, column: str, bad: np.ndarray, expected: str, remedy: str) -> None:
         """Raises a ValueError if any row is bad.
@@ -43,7 +44,7 @@ class Table:
         rows = np.flatnonzero(bad)
         if not len(rows):
             return
-        noun, numbers = _row_numbers(self.path, rows[:_SHOWN])
+        noun, numbers = _row_numbers(self.path, self._places(rows[:_SHOWN]))
         named = ", ".join(
             f"{number}: {_short(self.frame[column].iloc[row])}" for number, row in zip(numbers, rows, strict=False)
         )
@@ -53,8 +54,11 @@ class Table:
 
     def place(self, row: int) -> str:
         """Where a person finds a row, counted from 0: "line 3"."""
-        noun, (number,) = _row_numbers(self.path, np.array([row]))
+        noun, (number,) = _row_numbers(self.path, self._places(np.array([row])))
         return f"{noun} {number}"
+
+    def _places(self, rows: np.ndarray) -> np.ndarray:
+        return rows if self.rows is None else self.rows[rows]
 
 
 def read_table(path: str | Path, required: Iterable[str], columns: Mapping[str, str] | None = None) -> Table:

@@ -19,7 +19,7 @@ SENTIMENTS = ("negative", "neutral", "positive")
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = 0.02  # share of texts left out for one reason from which on that is a warning
 SELECTOR = "VARIATION SELECTOR"  # says whether a sign is drawn in colour: Unicode's name for it begins so
-LONGEST = 8_000  # characters that are kept of a text: no encoder reads so many, and every row has room for the longest
+LONGEST = 8_000  # characters that are kept of a text: no encoder reads so many
 
 
 def normalise(text: str) -> str:
@@ -130,7 +130,7 @@ def collect(
     _tell_left_out(where or f"corpus {corpus}", len(kept), normal, agreed)
     return Utterances(
         corpus=corpus,
-        texts=np.array([" ".join(texts[row].split())[:LONGEST] for row in kept], dtype=np.str_),
+        texts=np.array([" ".join(texts[row].split())[:LONGEST] for row in kept], dtype=object),
         split=hash_split([keys[row] for row in kept]) if split is None else split[kept],
         language=np.array([language or language_of(texts[row]) for row in kept], dtype=np.str_),
         labels={kind: names for kind, (names, _) in labels.items()},

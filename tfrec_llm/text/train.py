@@ -22,7 +22,7 @@ from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.judging.judge import Figures, judge_head
 from tfrec_llm.text.judging.robust import robustness_figures
 from tfrec_llm.text.judging.tfidf import tfidf_figures
-from tfrec_llm.text.judging.unseen import measured, unseen_figures, without_held_back
+from tfrec_llm.text.judging.unseen import measured, stranger_figures, unseen_figures, without_held_back
 from tfrec_llm.text.languages import language_axes
 from tfrec_llm.text.learning import learn, rows_of, teach, text_vectors
 from tfrec_llm.text.little.sampling import few_rows
@@ -62,6 +62,7 @@ def train(config: Config, dataset: Dataset, stage: Stage) -> dict[str, dict[str,
     vectors = text_vectors(encode, whole)
     figures |= _judged(tasks, heads, vectors, main, config)
     figures |= _unseen(whole, heads, vectors, main, config, stage)
+    figures |= stranger_figures(tasks, heads, vectors, main)
     figures |= robustness_figures(tasks, heads, encode, main, config.seed) if text.robustness else {}
     list_to_label(tasks, heads, unlabelled, encode, config, stage)
     _write_items(encoder, dataset, config, stage)

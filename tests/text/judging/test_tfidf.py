@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tfrec_llm.text.classification.tasks import Task
+from tfrec_llm.text.judging import tfidf
 from tfrec_llm.text.judging.tfidf import grams, tfidf_figures
 
 
@@ -75,7 +76,8 @@ def test_without_validation_rows_or_with_a_label_that_training_lacks_there_are_f
     labels = ("buy", "ask", "complain")
     targets[-1] = 2
     figures = tfidf_figures([task(texts, targets, split, labels=labels)], {"shop": "intent"}, seed=1)
-    assert figures["text.shop.tfidf_accuracy"]["value"] == 0.75
+    assert figures["text.shop.tfidf_accuracy"]["value"] == 1
+    assert figures["text.shop.tfidf_accuracy"]["n"] == 3  # nobody could learn the fourth
 
 
 @pytest.mark.parametrize("texts", [["want", "want more", "want it"], ["!", "?", "..."]])
@@ -83,3 +85,17 @@ def test_nothing_to_learn_gives_no_figures(texts):
     same = [0, 0, 1] if texts[0] == "want" else [0, 1, 1]
     made = task(texts, np.array(same, np.int32), ["train", "train", "test"])
     assert tfidf_figures([made], {"shop": "intent"}, seed=1) == {}
+
+
+def test_the_same_rows_in_another_space_of_labels_are_learnt_once(monkeypatch):
+    texts, targets, split = words(60)
+    own = task(texts, targets, split)
+    order = np.random.default_rng(3).permutation(60)
+    served = task(np.array(texts)[order], 2 - targets[order], split[order], "shop_served", ("x", "ask", "buy"))
+    fits, learn = [], tfidf._learnt
+    monkeypatch.setattr(tfidf, "_learnt", lambda *arguments: fits.append(1) or learn(*arguments))
+    alone = tfidf_figures([own], {"shop": "intent"}, seed=1)
+    count = len(fits)
+    figures = tfidf_figures([own, served], {"shop": "intent", "shop_served": "intent"}, seed=1)
+    assert len(fits) == 2 * count
+    assert figures["text.shop_served.tfidf_accuracy"]["value"] == alone["text.shop.tfidf_accuracy"]["value"] == 1

@@ -4,7 +4,8 @@ import pytest
 from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.classification.scope import without_labels
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.judging.unseen import held_back, measured, unseen_figures
+from tfrec_llm.text.judging.judge import judge_head
+from tfrec_llm.text.judging.unseen import held_back, measured, stranger_figures, unseen_figures
 
 
 def task(labels=8, multi_label=False) -> Task:
@@ -37,3 +38,24 @@ def test_what_a_head_never_learnt_scores_below():
 def test_what_is_not_measured(small):
     assert measured([small], seed=0) == []
     assert unseen_figures([small], {}, {}, {"files": "intent"}, seed=0) == {}
+
+
+def test_test_rows_with_an_intent_that_nobody_taught_are_judged_as_none_and_not_as_errors():
+    """Of four intents two have training rows; the head reads the vectors' own numbers, and is sure above 3."""
+    names, targets = ("a", "b", "oos", "none"), np.array([0, 1, 0, 1, 2, 3, 3], np.int32)
+    split = np.array(["train", "train", "test", "test", "test", "test", "test"])
+    made = Task("intent_files", "intent", names, np.array(list("abcdefg")), targets, split, np.full(7, "files"))
+    vectors = {text: np.eye(4, dtype=np.float32)[label] for text, label in zip("abcdefg", targets, strict=True)}
+    vectors["g"] = vectors["a"]  # looks like the first intent
+    head = Head(4, 4)
+    head.kernel.assign(np.diag([5.0, 5.0, 0.0, 0.0]))
+    head.threshold.assign(3.0)
+    main = {"files": "intent"}
+    figures = stranger_figures([made], {"intent_files": head}, vectors, main)
+    values = {key.rpartition(".")[2]: (figure["value"], figure["n"]) for key, figure in figures.items()}
+    assert values["none_recall"] == (pytest.approx(2 / 3), 3)
+    assert values["false_none"] == (0, 2)
+    assert values["out_of_scope_auroc"] == (pytest.approx((4 + 2 * 0.5) / 6), 5)  # two ties among six pairs
+    judged = judge_head(made, np.stack([vectors[text] for text in "abcdefg"]), head, main, seed=0)
+    assert (judged["text.files.accuracy"]["value"], judged["text.files.accuracy"]["n"]) == (1, 2)
+    assert stranger_figures([task()], {"intent_files": head}, vectors, main) == {}

@@ -33,4 +33,4 @@ def with_copies(task: Task, config: Config) -> Task:
         rows += [row for row, old, new in zip(train, texts, copies, strict=True) if new != old]
         changed += [new for old, new in zip(texts, copies, strict=True) if new != old]
     columns = {name: np.concatenate([getattr(task, name), getattr(task, name)[rows]]) for name in COLUMNS}
-    return replace(task, texts=np.concatenate([task.texts, np.array(changed, dtype=np.str_)]), **columns)
+    return replace(task, texts=np.concatenate([task.texts, np.array(changed, dtype=object)]), **columns)

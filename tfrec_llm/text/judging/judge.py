@@ -42,11 +42,31 @@ def judge_head(task: Task, embeddings: np.ndarray, head: Head, main: Mapping[str
 
 
 def test_rows(task: Task, main: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Variant of the metric keys -> row numbers of the test rows of one corpus; arguments as of `judge_head`."""
-    test, found = task.split == "test", {}
-    for corpus in np.unique(task.corpus[test]):
+    """Variant of the metric keys -> row numbers of the test rows of one corpus whose label could be learnt.
+
+    Arguments as of `judge_head`.
+    """
+    return _by_corpus(task, (task.split == "test") & learnable(task), main)
+
+
+def strangers(task: Task, main: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """As `test_rows`, of the test rows whose label no training row has: none of the labels that the head knows."""
+    return _by_corpus(task, (task.split == "test") & ~learnable(task), main)
+
+
+def learnable(task: Task) -> np.ndarray:
+    """[R] bool: whether some training row has a row's label; of several labels at once each is decided on its own."""
+    learnt = task.targets[task.split == "train"]
+    if task.multi_label or not len(learnt):
+        return np.ones(len(task.split), bool)
+    return np.isin(task.targets, learnt)
+
+
+def _by_corpus(task: Task, rows: np.ndarray, main: Mapping[str, str]) -> dict[str, np.ndarray]:
+    found = {}
+    for corpus in np.unique(task.corpus[rows]):
         variant = str(corpus) if main[corpus] == task.label else f"{corpus}.{task.label}"
-        found[variant] = np.flatnonzero(test & (task.corpus == corpus))
+        found[variant] = np.flatnonzero(rows & (task.corpus == corpus))
     return found
 
 

@@ -55,7 +55,7 @@ def enlarged(task: Task, texts: Sequence[str], targets: np.ndarray) -> Task:
     more = len(texts)
     return replace(
         task,
-        texts=np.concatenate([task.texts, np.array(texts, dtype=np.str_)]),
+        texts=np.concatenate([task.texts, np.array(texts, dtype=object)]),
         targets=np.concatenate([task.targets, targets.astype(task.targets.dtype)]),
         split=np.concatenate([task.split, np.full(more, "train")]),
         corpus=np.concatenate([task.corpus, np.full(more, PSEUDO)]),
