@@ -89,9 +89,7 @@ def train(
         stage=stage,
         epochs=epochs,
         validate=latest_is_best("ndcg@10", stage) if passes else _validator(model, dataset, config, pace),
-        patience=patience,
-        unhurried=epochs // UNHURRIED,
-        max_minutes=minutes,
+        **{"patience": patience, "unhurried": epochs // UNHURRIED, "max_minutes": minutes},
         weight_average=settings.weight_average,
         seed=config.seed,
     )
