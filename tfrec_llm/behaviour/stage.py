@@ -66,10 +66,9 @@ def train(
     supply = sequence_passes(dataset, settings.max_history, settings.batch_size, config.seed)
     strategy, steps = make_strategy(config.train), int(supply(0).cardinality())
     least, minutes = round(own.steps_share * settings.min_steps), 0.0 if passes else settings.max_minutes
-    epochs, patience = planned_passes(settings.epochs, settings.patience, least, steps)
-    epochs = passes or epochs
+    planned, patience = planned_passes(settings.epochs, settings.patience, least, steps)
     with strategy.scope():
-        pace = _paced(own.rate_share * settings.learning_rate, stage, steps, epochs, minutes)
+        pace = _paced(own.rate_share * settings.learning_rate, stage, steps, passes or planned, minutes)
 
     def build(compute: Compute) -> tf.keras.Model:
         tf.keras.utils.set_random_seed(config.seed)
@@ -87,9 +86,11 @@ def train(
         model,
         supply,
         stage=stage,
-        epochs=epochs,
+        epochs=passes or planned,
         validate=latest_is_best("ndcg@10", stage) if passes else _validator(model, dataset, config, pace),
-        **{"patience": patience, "unhurried": epochs // UNHURRIED, "max_minutes": minutes},
+        patience=patience,
+        unhurried=planned // UNHURRIED,
+        max_minutes=minutes,
         weight_average=settings.weight_average,
         seed=config.seed,
     )
