@@ -1,5 +1,7 @@
 """What becomes of a catalogue when the items file is read again, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,6 +42,14 @@ def test_the_same_file_changes_nothing(known):
     assert change.is_none
     assert not change.waiting
     assert change.catalogue.item_ids.tolist() == known.item_ids.tolist()
+
+
+def test_an_item_that_the_file_never_had_stays(known):
+    nameless = replace(known, titles=known.titles.copy(), texts=known.texts.copy(), attributes={"genre": ((),) * 5})
+    nameless.titles[3], nameless.texts[3] = "b", ""
+    left = frame().drop(1).reset_index(drop=True)
+    assert look_again(nameless, 4, left).gone == ()
+    assert look_again(known, 4, left).gone == ("b",)
 
 
 def test_new_items_come_behind_the_known_ones_in_the_order_of_their_ids(known):

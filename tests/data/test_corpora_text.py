@@ -247,6 +247,7 @@ def test_labels_parted_by_another_sign_are_several(tmp_path, caplog, cell):
     ("cells", "expected"),
     [
         (("[2 14]", "[27]", "[3 2]"), [["14", "2"], ["27"], ["2", "3"]]),
+        (("[very good]", "[bad]", "[very good, bad]"), [["very good"], ["bad"], ["bad", "very good"]]),
         (("['very sad']", "['glad', 'very sad']", "[]"), [["very sad"], ["glad", "very sad"], []]),
     ],
 )

@@ -39,6 +39,13 @@ def test_vectors_come_in_the_order_of_the_catalogue(settings, dataset):
     assert known.item_columns(settings, {}, dataset.catalogue) == {}
 
 
+def test_of_an_item_twice_the_first_vector_counts(settings, dataset):
+    with open(settings.items, "a") as file:
+        file.write("a,again,9 9,\n")
+    values, _ = known.item_columns(settings, {"image": "look"}, dataset.catalogue)["image"]
+    np.testing.assert_array_equal(values[2:4], [[0.5, 1.5], [1, 2]])
+
+
 def test_a_column_of_vectors_is_no_attribute_and_not_said(dataset):
     assert set(dataset.catalogue.attributes) == {"image_path"}
     assert dataset.catalogue.texts[2] == "A."

@@ -83,10 +83,19 @@ def test_histories_are_spliced_from_those_of_many_users(smoke_run):
     assert 0 < sum(row["utterance"] != "" for row in rows) < len(rows)
 
 
-def test_short_histories_are_passed_over():
-    def row(history):
-        return {"history": history, "history_event": [item.upper() for item in history], "request_time": 10}
+def test_where_few_histories_reach_they_end_and_nobodys_is_left():
+    def row(name, length, time=10):
+        items = [f"{name}{place}" for place in range(length)]
+        return {"history": items, "history_event": [item.upper() for item in items], "request_time": time}
 
-    found = spliced([row(["a", "b"]), row(["c"]), row([])])
-    assert [one["history"] for one in found] == [["c", "b"], ["a"], []]
-    assert [one["history_event"] for one in found] == [["C", "B"], ["A"], []]
+    rows = [row("a", 9, 0), row("b", 3), row("c", 12), row("d", 5), row("e", 4), row("f", 0)]
+    found = spliced(rows)
+    assert [len(one["history"]) for one in found] == [4, 3, 4, 4, 4, 0]
+    for one, real in zip(found, rows, strict=True):
+        assert not set(one["history"]) & set(real["history"])
+        assert [item.upper() for item in one["history"]] == one["history_event"]
+        assert [int(item[1:]) for item in one["history"]] == list(range(len(one["history"])))
+    assert len({item[0] for item in found[0]["history"]}) > 1  # not one other's either
+    assert found[0]["history_time"] == [0] * 4
+    assert found[2]["history_time"] == [1] * 4
+    assert spliced(rows[:3])[0]["history"] == []

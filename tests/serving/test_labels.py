@@ -127,6 +127,7 @@ def test_what_is_still_listed_is_not_deleted(folder):
         folder.export(version)
     assert versions.prune(folder.path, 1) == []  # version 1 is named still
     folder.later()
+    versions.note_judged(folder.path, 3)
     assert versions.prune(folder.path, 1) == [1, 2]
 
 

@@ -33,7 +33,8 @@ class Change(NamedTuple):
 def look_again(known: Catalogue, trained: int, items: pd.DataFrame) -> Change:
     """What becomes of a catalogue.
 
-    Known items take title, price and availability from the file; those that it lacks are not available. Texts and
+    Known items take title, price and availability from the file; those that it lacks are not available, but for those
+    that it never had, of which the training knew nothing but their ids: these stay as they are. Texts and
     attributes of items that were trained on stay as they were trained; those of items added later are taken too.
 
     Args:
@@ -52,7 +53,7 @@ def look_again(known: Catalogue, trained: int, items: pd.DataFrame) -> Change:
         known,
         titles=np.where(there, found.titles, known.titles),
         price=np.where(there, found.price, known.price),
-        available=there & found.available,
+        available=np.where(there, found.available, known.available & _nameless(known)),
         texts=np.where(free, found.texts, known.texts),
         attributes={
             name: tuple(
@@ -69,6 +70,12 @@ def look_again(known: Catalogue, trained: int, items: pd.DataFrame) -> Change:
         _names(known, _retold(known, renewed) | (free & other)),
         _names(known, there & ~free & other),
     )
+
+
+def _nameless(catalogue: Catalogue) -> np.ndarray:
+    """[rows] bool: items of which nothing is known but their ids, as of `files.read_items`."""
+    blank = [not any(values[row] for values in catalogue.attributes.values()) for row in range(len(catalogue.item_ids))]
+    return (catalogue.titles == catalogue.item_ids) & (catalogue.texts == "") & np.array(blank, bool)
 
 
 def part(catalogue: Catalogue, rows: Sequence[int] | np.ndarray) -> Catalogue:

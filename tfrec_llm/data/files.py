@@ -22,6 +22,7 @@ from tfrec_llm.data.cells import (
     read_words,
 )
 from tfrec_llm.data.domains import load_domain
+from tfrec_llm.data.labels_file import with_texts
 from tfrec_llm.data.raw import RawData, passage
 from tfrec_llm.data.tables import Table, read_table
 from tfrec_llm.types import Domain
@@ -193,8 +194,7 @@ def check_utterances(table: Table) -> None:
     Raises:
       ValueError: bad input; the message names file, column, rows and what to do.
     """
-    empty = (read_words(table, "text") == "").to_numpy(bool)
-    table.refuse("text", empty, "a sentence", "fill the cells or delete the rows")
+    with_texts(table)
     if "timestamp" in table.frame.columns:
         read_seconds(table, "timestamp")
 

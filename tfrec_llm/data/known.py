@@ -40,7 +40,10 @@ def item_columns(
     if not settings.items:
         raise ConfigError(f"modalities.columns: expected data.items with {', '.join(columns.values())}, got no file.")
     table = read_table(settings.items, ("item_id", *columns.values()), settings.columns)
-    place = pd.Index(read_ids(table, "item_id")).get_indexer(catalogue.item_ids)
+    ids = read_ids(table, "item_id")
+    rows = np.flatnonzero(~ids.duplicated())  # the first row of each counts
+    place = pd.Index(ids.iloc[rows]).get_indexer(catalogue.item_ids)
+    place = np.where(place >= 0, rows[place], -1)
     found = {}
     for modality, column in columns.items():
         values, present = read_vectors(table, column)

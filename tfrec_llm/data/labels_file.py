@@ -20,7 +20,7 @@ KINDS = ("intent", "emotion", "sentiment")
 SEVERAL = ("intent", "emotion")  # kinds of which a text may have several at once
 AND = "|"  # between the labels of a cell that has several
 OTHERS = re.compile("[,;/、，；｜]")  # what else people write between labels
-SPACES = re.compile(r"\s+")
+SPACES, NUMBERS = re.compile(r"\s+"), re.compile(r"\[\s*(\d+\s*)*\]")
 BRACKETS, QUOTES = " []", " \"'"  # around a list of JSON, and around what is in it
 SPLIT = "split"
 WAYS = {  # how a split may be written, case folded
@@ -56,7 +56,7 @@ def read_utterances(settings: Data) -> Utterances:
     if not settings.utterances:
         raise ValueError("data.utterances: expected the path of a CSV, TSV or Parquet file, got none; set it.")
     table = read_table(settings.utterances, ("text",), settings.columns)
-    table = _with_texts(table)
+    table = with_texts(table)
     texts = _cells(table, "text")
     labels = {kind: _labels(table, kind) for kind in KINDS if kind in table.frame.columns}
     if not labels:
@@ -72,8 +72,12 @@ def read_utterances(settings: Data) -> Utterances:
     return corpus if told else _all_learnt(corpus, table)
 
 
-def _with_texts(table: Table) -> Table:
-    """The table without the rows that have no text."""
+def with_texts(table: Table) -> Table:
+    """The table without the rows that have no text.
+
+    Raises:
+      ValueError: these are too many.
+    """
     empty = _cells(table, "text") == ""
     if empty.mean() > MOST_EMPTY:
         table.refuse("text", empty, "a sentence", "fill the cells or delete the rows")
@@ -216,6 +220,5 @@ def _parts(name: str) -> set[str]:
 
 
 def _separator(name: str) -> re.Pattern:
-    """What parts the labels of a cell: in a list without quotes and commas, as numpy prints one, spaces do."""
-    spaced = name.startswith("[") and not OTHERS.search(name) and not any(quote in name for quote in "\"'")
-    return SPACES if spaced else OTHERS
+    """What parts the labels of a cell: in a list of numbers, as numpy prints one, spaces do."""
+    return SPACES if NUMBERS.fullmatch(name) else OTHERS

@@ -18,6 +18,7 @@ from tfrec_llm.types import Dataset, Queries
 NAME = "assets.extra/golden.json"
 UTTERANCES = ("", "手机", "", "something funny for tonight", "", "便宜 大屏", "", "sad and beautiful")
 QUERIES = 16
+CROWD = 4  # histories that events are taken from, at least
 HOUR, YEAR = 3_600, 31_536_000  # seconds
 _BLANK: Mapping[str, Any] = {
     "request_id": "", "user_id": "", "utterance": "", "request_time": 0, "k": 10,
@@ -47,21 +48,28 @@ def spliced(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The same requests with each event taken from another row, an hour apart, and the time cut to the year.
 
     Args:
-      rows: one after the other; a history that ends early is passed over.
+      rows: the events of a place go round among those whose histories reach it; where fewer than `CROWD` do, histories
+        end, so that nobody's is left.
     """
+    reach = [[number for number, row in enumerate(rows) if len(row["history"]) > place] for place in range(_most(rows))]
     found = []
     for number, row in enumerate(rows):
         items, events = [], []
-        for place in range(len(row["history"])):
-            turn = (rows[(number + place + more) % len(rows)] for more in range(1, len(rows) + 1))
-            other = next(one for one in turn if len(one["history"]) > place)
+        for place, among in enumerate(reach):
+            if number not in among or len(among) < CROWD:
+                break
+            other = rows[among[(among.index(number) + 1 + place % (len(among) - 1)) % len(among)]]
             items.append(other["history"][place])
             events.append(other["history_event"][place])
-        time = row["request_time"] // YEAR * YEAR
-        times = [time - HOUR * (len(items) - place) for place in range(len(items))]
+        time = max(row["request_time"] // YEAR * YEAR, min(row["request_time"], YEAR))
+        times = [max(time - HOUR * (len(items) - place), min(time, 1)) for place in range(len(items))]
         new = {"history": items, "history_event": events, "history_time": times, "request_time": time}
         found.append({**row, **new})
     return found
+
+
+def _most(rows: Sequence[Row]) -> int:
+    return max((len(row["history"]) for row in rows), default=0)
 
 
 def history_rows(dataset: Dataset, width: int, count: int) -> tuple[np.ndarray, list[dict[str, Any]]]:

@@ -24,6 +24,13 @@ class Labels:
     refused: Mapping[str, str] = field(default_factory=dict)  # version -> why it is never served again
     told: int = 0  # what is stable in models.config, 0 = there is none yet
     listed: Mapping[str, float] = field(default_factory=dict)  # version -> seconds, since when models.config has it
+    judged: int = 0  # the latest version whose live reward is known well; 0 = none
+
+    @property
+    def unjudged(self) -> tuple[int, ...]:
+        """Versions that were stable since the latest that is known well, that one first; the stable one last."""
+        chain = (*self.before, self.stable)
+        return chain[chain.index(self.judged) :] if self.judged in chain else chain
 
     def is_loaded(self, version: int, now: float) -> bool:
         """Whether a TensorFlow Serving has had the time to load a version."""

@@ -138,23 +138,23 @@ def try_out(folder: Path, version: int) -> Labels:
         return _write(folder, replace(labels, stable=stable, canary=version))
 
 
-def roll_back(folder: Path, reason: str, version: int = 0, followers: bool = False) -> Labels:
+def roll_back(folder: Path, reason: str, version: int = 0, followers: Collection[int] = ()) -> Labels:
     """Goes back to the version that was stable before, and never serves this one again.
 
     Args:
       folder: the export folder.
       reason: why.
       version: what goes wrong; where another one is stable by now, only its number is noted. 0 = the stable one.
-      followers: those that were stable after it go with it, since they were made from it.
+      followers: versions that were made from it, and go with it.
 
     Raises:
       ValueError: there is none to go back to.
     """
     with _changing(folder):
         labels, there = read_labels(folder), set(_versions(folder))
-        wrong, chain = version or labels.stable or served_version(folder), (*labels.before, labels.stable)
-        all_wrong = chain[chain.index(wrong) :] if followers and wrong in chain else (wrong,)
-        refused = {**labels.refused, **{str(one): reason for one in all_wrong}}
+        wrong = version or labels.stable or served_version(folder)
+        all_wrong = {wrong, *followers}
+        refused = {**labels.refused, **{str(one): reason for one in sorted(all_wrong)}}
         if labels.stable and labels.stable not in all_wrong:
             canary = labels.stable if labels.canary == wrong else labels.canary
             return _write(folder, replace(labels, canary=canary, refused=refused))
@@ -164,6 +164,12 @@ def roll_back(folder: Path, reason: str, version: int = 0, followers: bool = Fal
             raise ValueError(f"{folder}: expected a version before {wrong} to go back to, found none.")
         back = {"stable": left[-1], "canary": left[-1], "before": tuple(left[:-1]), "since": time.time()}
         return _write(folder, replace(labels, refused=refused, **back))
+
+
+def note_judged(folder: Path, version: int) -> None:
+    """Remembers the latest version whose live reward is known well: those after it are still looked at."""
+    with _changing(folder):
+        _write(folder, replace(read_labels(folder), judged=version))
 
 
 def settle(folder: Path) -> float:
@@ -184,7 +190,7 @@ def settle(folder: Path) -> float:
 
 
 def prune(folder: Path, keep: int, but: Collection[int] = ()) -> list[int]:
-    """Deletes all but the newest versions; those that are labelled, and the latest to go back to, stay.
+    """Deletes all but the newest versions; those that are labelled, and those a rollback may end at, stay.
 
     Args:
       folder: the export folder.
@@ -195,7 +201,7 @@ def prune(folder: Path, keep: int, but: Collection[int] = ()) -> list[int]:
       What was deleted.
     """
     labels = read_labels(folder)
-    precious = {*but, labels.stable, labels.canary, *labels.before[-1:], *map(int, labels.listed)}
+    precious = {*but, labels.stable, labels.canary, *labels.before[-1:], *labels.unjudged, *map(int, labels.listed)}
     gone = [v for v in sorted(_versions(folder))[: -max(keep, 1)] if v not in precious]
     for version in gone:
         shutil.rmtree(folder / str(version), ignore_errors=True)

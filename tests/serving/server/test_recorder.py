@@ -10,6 +10,7 @@ import pytest
 from tests.feedback.test_event_log import decision, event
 from tfrec_llm.config import Serving
 from tfrec_llm.feedback import EventLog, Kept, LogUnavailableError, sqlite_url
+from tfrec_llm.serving.server import recorder as recorders
 from tfrec_llm.serving.server.measures import Measures
 from tfrec_llm.serving.server.recorder import Recorder
 
@@ -126,6 +127,34 @@ def test_a_decision_that_is_stored_after_its_request_gave_up_is_deleted(path, mo
     kept, slates = run(path, scenario, log_wait_ms=50.0)
     assert not kept
     assert list(slates) == ["d1"]
+
+
+def test_such_decisions_are_deleted_once_the_log_answers_again(path, monkeypatch):
+    add, forget, tried = EventLog.add_decisions, EventLog.forget_decisions, []
+
+    def slowly(self, rows):
+        time.sleep(0.0 if rows[0].decision_id == "d1" else 0.4)
+        return add(self, rows)
+
+    def at_the_second_time(self, ids):
+        tried.append(list(ids))
+        if len(tried) == 1:
+            raise LogUnavailableError("locked")
+        return forget(self, ids)
+
+    monkeypatch.setattr(EventLog, "add_decisions", slowly)
+    monkeypatch.setattr(EventLog, "forget_decisions", at_the_second_time)
+    monkeypatch.setattr(recorders, "AGAIN", 0.2)
+
+    async def scenario(recorder):
+        assert not await recorder.decision(decision("d2"))
+        async with asyncio.timeout(10):
+            while recorder._forgetting or not tried:
+                await asyncio.sleep(0.02)
+        return await recorder.slates(["d1", "d2"])
+
+    assert list(run(path, scenario, log_wait_ms=50.0)) == ["d1"]
+    assert tried == [["d2"], ["d2"]]
 
 
 def test_events_do_not_wait_for_a_log_that_was_silent_until_it_answers_again(path, monkeypatch):

@@ -10,7 +10,7 @@ from tfrec_llm.data import load_domain
 from tfrec_llm.feedback import DecisionRow, EventLog, EventRow, sqlite_url
 from tfrec_llm.serving import versions
 from tfrec_llm.serving.labels import Labels
-from tfrec_llm.serving.update.history import Learnt, origins
+from tfrec_llm.serving.update.history import Learnt, descendants, origins
 from tfrec_llm.serving.update.watch import Rewards, Watch, objection
 
 NOW = 1_700_000_000
@@ -44,37 +44,57 @@ def test_a_version_that_was_followed_before_its_decisions_settled_is_still_judge
     decide(log, 1, ago=9000, bought=True)
     decide(log, 2, ago=3000, bought=False)
     decide(log, 3, ago=600, bought=False)  # serves, and nothing of it has settled
-    version, reason = watch(Labels(stable=3, before=(1, 2)), NOW)
-    assert version == 2
+    known, version, reason = watch(Labels(stable=3, before=(1, 2)), NOW)
+    assert (known, version) == (0, 2)
     assert "live reward: 0.0000 per decision (60 decisions) after 1.0000 (60)" in reason
-    assert watch.good == 1
 
 
 def test_one_that_served_too_briefly_is_passed_over_and_the_next_is_held_against_the_last_good_one(log, watch):
     decide(log, 1, ago=9000, bought=True)
     decide(log, 2, ago=6000, bought=False, count=39)
-    assert watch(Labels(stable=2, before=(1,)), NOW) is None
+    assert watch(Labels(stable=2, before=(1,)), NOW) == (0, 0, "")
     decide(log, 3, ago=5000, bought=False)
-    assert watch(Labels(stable=3, before=(1, 2)), NOW)[0] == 3
+    assert watch(Labels(stable=3, before=(1, 2)), NOW)[1] == 3
 
 
-def test_a_version_with_enough_decisions_is_read_no_more(log, watch, monkeypatch):
+def test_a_version_that_is_known_well_is_what_the_next_ones_are_held_against(log, watch, monkeypatch):
     decide(log, 1, ago=9000, bought=True)
     decide(log, 2, ago=6000, bought=True, count=5 * SETTINGS.watched)
-    labels = Labels(stable=2, before=(1,))
-    assert watch(labels, NOW) is None
-    assert watch.good == 2
+    assert watch(Labels(stable=2, before=(1,)), NOW) == (2, 0, "")
+    decide(log, 3, ago=3000, bought=False)
+    labels = Labels(stable=3, before=(1, 2), judged=2)
+    assert labels.unjudged == (2, 3)
+    assert watch(labels, NOW)[:2] == (2, 3)
+    assert watch(replace(labels, refused={"3": "worse"}), NOW) == (2, 0, "")
     monkeypatch.setattr(EventLog, "latest_decisions", lambda *arguments: pytest.fail("read again"))
-    assert watch(labels, NOW) is None
+    assert watch(Labels(stable=2, before=(1,), judged=2), NOW) == (2, 0, "")
 
 
-def test_what_was_made_from_a_bad_version_goes_with_it(tmp_path):
-    for version in (1, 2, 3, 4):
+def test_what_was_made_from_a_bad_version_goes_with_it_and_nothing_else(tmp_path):
+    for version in (1, 2, 3, 4, 5):
         (tmp_path / str(version)).mkdir()
         versions.promote(tmp_path, version)
-    back = versions.roll_back(tmp_path, "worse", 3, followers=True)
-    assert (back.stable, back.canary, back.before) == (2, 2, (1,))
-    assert back.refused == {"3": "worse", "4": "worse"}
+    done = [Learnt(0, 0, source, version, 9, "") for source, version in ((1, 2), (2, 3), (3, 0), (3, 4))]
+    assert descendants(done, 2) == {3, 4}
+    kept = versions.roll_back(tmp_path, "worse", 2, descendants(done, 2))  # 5 is another export
+    assert kept.stable == 5
+    assert kept.refused == dict.fromkeys("234", "worse")
+    (tmp_path / "6").mkdir()
+    versions.promote(tmp_path, 6)
+    back = versions.roll_back(tmp_path, "worse", 5, {6})
+    assert (back.stable, back.canary, back.before) == (1, 1, ())
+
+
+def test_versions_that_a_rollback_may_end_at_are_not_deleted(tmp_path):
+    for version in range(1, 9):
+        (tmp_path / str(version)).mkdir()
+        versions.promote(tmp_path, version)
+    assert versions.prune(tmp_path, 2) == []  # nothing is known of any
+    versions.note_judged(tmp_path, 5)
+    labels = versions.read_labels(tmp_path)
+    assert (labels.judged, labels.unjudged) == (5, (5, 6, 7, 8))
+    told = set(map(int, labels.listed))
+    assert set(versions.prune(tmp_path, 2)) == {1, 2, 3, 4} - told
 
 
 def test_only_what_is_surely_worse_by_more_than_the_tolerance_is_objected_to():

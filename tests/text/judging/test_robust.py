@@ -13,9 +13,9 @@ def test_what_is_lost_by_other_words_is_counted(monkeypatch):
     # the encoder knows "film" and "song" only; with the other word for "film" half of the test rows get it wrong
     words = word_lists.make_list({"film": ("flick",)})
     monkeypatch.setattr(edits, "synonym_list", lambda language, use, wordnet="": words)
-    texts = np.array(["see a film", "one film", "hear a song", "one song", "never asked"])
-    targets, split = np.array([0, 0, 1, 1, 0], np.int32), np.array(["test"] * 4 + ["train"])
-    task = Task("intent_own", "intent", ("watch", "listen"), texts, targets, split, np.full(5, "own"))
+    texts = np.array(["see a film", "one film", "hear a song", "one song", "never asked", "nor this"])
+    targets, split = np.array([0, 0, 1, 1, 0, 1], np.int32), np.array(["test"] * 4 + ["train"] * 2)
+    task = Task("intent_own", "intent", ("watch", "listen"), texts, targets, split, np.full(6, "own"))
     head = Head(2, 2)
     head.kernel.assign(tf.eye(2))
 

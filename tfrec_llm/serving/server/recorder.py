@@ -59,6 +59,7 @@ class Recorder:
         self._tasks: list[asyncio.Task] = []
         self._silent: asyncio.Task | None = None  # asks a log that was silent whether it answers again
         self._unwanted: list[str] = []  # decisions that were stored when their requests had given up
+        self._forgetting: asyncio.Task | None = None  # deletes them
         try:
             self._open()
         except LogUnavailableError as error:
@@ -70,7 +71,7 @@ class Recorder:
 
     async def close(self) -> None:
         """Ends when what it is writing is written."""
-        tasks = [*self._tasks, *([self._silent] if self._silent else [])]
+        tasks = [*self._tasks, *filter(None, (self._silent, self._forgetting))]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -181,19 +182,21 @@ class Recorder:
     def _unwant(self, decision_id: str) -> None:
         """Deletes a decision whose answer said that it was not stored: nobody can ever name it."""
         self._unwanted.append(decision_id)
-        if len(self._unwanted) > 1:
-            return  # is deleted with those before it
-        job = _Job(self._forget_unwanted, asyncio.get_running_loop().create_future())
-        job.done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it
-        try:
-            self._jobs.put_nowait(job)
-        except asyncio.QueueFull:
-            log.warning("a decision was stored whose request had given up; it counts as one without a response")
-            self._unwanted.clear()
+        if self._forgetting is None:
+            self._forgetting = asyncio.create_task(self._forget_unwanted())
 
-    def _forget_unwanted(self, kept: EventLog) -> None:
-        unwanted, self._unwanted = self._unwanted, []
-        kept.forget_decisions(unwanted)
+    async def _forget_unwanted(self) -> None:
+        """Ends when all of them are deleted, those included that come meanwhile."""
+        while self._unwanted:
+            ids, self._unwanted = self._unwanted, []
+            job = _Job(lambda kept, ids=ids: kept.forget_decisions(ids), asyncio.get_running_loop().create_future())
+            try:
+                await self._jobs.put(job)
+                await job.done
+            except Exception:  # whatever the log says, it is asked again
+                self._unwanted += ids
+                await asyncio.sleep(AGAIN)
+        self._forgetting = None
 
     def _work(self, jobs: Sequence[_Job], tell: Callable[..., None]) -> None:
         """In the log's thread: decisions, then what is read, then events; who is done is told at once."""

@@ -63,6 +63,15 @@ def origins(done: Iterable[Learnt]) -> set[int]:
     return found
 
 
+def descendants(done: Iterable[Learnt], version: int) -> set[int]:
+    """Versions that were made from one, and from those."""
+    found: set[int] = set()
+    for learnt in done:
+        if learnt.version and learnt.source in {version, *found}:
+            found.add(learnt.version)
+    return found
+
+
 def add(folder: Path, learnt: Learnt) -> None:
     """Adds a batch; it is on disk when this returns, and where that fails the file is as it was.
 

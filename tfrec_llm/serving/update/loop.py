@@ -15,7 +15,7 @@ from tfrec_llm.serving.manifest import fusion_of
 from tfrec_llm.serving.saved_model import export_policy
 from tfrec_llm.serving.server.parts import log_url
 from tfrec_llm.serving.update.batches import Batches, Cut, next_cut, read_batches
-from tfrec_llm.serving.update.history import Learnt, add, origins, read_history
+from tfrec_llm.serving.update.history import Learnt, add, descendants, origins, read_history
 from tfrec_llm.serving.update.learner import DivergedError, Policy, judge, learn, policy_of, with_policy
 from tfrec_llm.serving.update.trial import Trial
 from tfrec_llm.serving.update.watch import Watch
@@ -81,8 +81,8 @@ class Updates:
         )  # fmt: skip
         add(self.folder, learnt)
         self._finish()
-        precious = {*origins([*done, learnt]), self._watching.good}  # replays start there, a rollback may end there
-        versions.prune(self.folder, self.config.learn.keep_versions, but=precious)
+        origin = origins([*done, learnt])  # replays start there
+        versions.prune(self.folder, self.config.learn.keep_versions, but=origin)
         return learnt
 
     def learn(self, before: Policy, cut: Cut, number: int, fusion: str) -> tuple[Policy, Verdict, Batches]:
@@ -146,10 +146,17 @@ class Updates:
         if not labels.before or time.monotonic() < self._watch_again:
             return
         self._watch_again = time.monotonic() + WATCH_SECONDS
-        if found := self._watching(labels, int(time.time())):
-            version, reason = found
-            back = versions.roll_back(self.folder, reason, version, followers=True)
-            log.warning("version %d is taken back, %d serves again: %s", version, back.stable, reason)
+        known, version, reason = self._watching(labels, int(time.time()))
+        if known != labels.judged:
+            versions.note_judged(self.folder, known)
+        if not version:
+            return
+        try:
+            followers = descendants(read_history(self.folder), version)
+            back = versions.roll_back(self.folder, reason, version, followers)
+            log.warning("version %d is taken back, %d serves: %s", version, back.stable, reason)
+        except ValueError as error:  # there is none to go back to: the next batch is learnt all the same
+            log.error("version %d should go (%s): %s", version, reason, error)
 
 
 def update(config: Config, run: Path, once: bool = False) -> None:

@@ -33,35 +33,32 @@ class Watch:
       log: the event log.
       domain: says what an event is worth.
       settings: `[learn]`.
-
-    Attributes:
-      good: the latest version of which enough is known to hold others against it; 0 = none.
     """
 
     def __init__(self, log: EventLog, domain: Domain, settings: Learn):
         self._log, self._domain, self._settings = log, domain, settings
-        self._settled: dict[int, Rewards] = {}  # of versions of which all is known that is looked at
-        self.good = 0
 
-    def __call__(self, labels: Labels, now: int) -> tuple[int, str] | None:
-        """The first version that must go, and why; those that serve too briefly to be judged are passed over.
+    def __call__(self, labels: Labels, now: int) -> tuple[int, int, str]:
+        """Looks at the versions since the latest that is known well; those that served too briefly are passed over.
 
         Args:
           labels: which versions served, one after the other.
           now: seconds.
+
+        Returns:
+          The latest version that is known well now, 0 = none; the first one that must go, 0 = none; and why.
         """
-        chain, before = (*labels.before, labels.stable), None
-        known = [place for place, version in enumerate(chain) if version in self._settled]
-        for version in chain[known[-1] if known else 0 :]:
-            found = self._settled.get(version) or rewards_of(self._log, version, self._domain, self._settings, now)
+        chain = [version for version in labels.unjudged if str(version) not in labels.refused]
+        before, known = None, labels.judged
+        for version in chain if len(chain) > 1 else ():
+            found = rewards_of(self._log, version, self._domain, self._settings, now)
             if found.count < self._settings.watched:
                 continue
             if before is not None and (reason := objection(found, before, self._settings)):
-                return version, reason
-            before, self.good = found, version
-            if found.count >= ENOUGH * self._settings.watched:
-                self._settled[version] = found
-        return None
+                return known, version, reason
+            before = found
+            known = version if found.count >= ENOUGH * self._settings.watched else known
+        return known, 0, ""
 
 
 def rewards_of(log: EventLog, version: int, domain: Domain, settings: Learn, now: int) -> Rewards:

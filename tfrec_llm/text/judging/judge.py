@@ -55,9 +55,9 @@ def strangers(task: Task, main: Mapping[str, str]) -> dict[str, np.ndarray]:
 
 
 def learnable(task: Task) -> np.ndarray:
-    """[R] bool: whether some training row has a row's label; of several labels at once each is decided on its own."""
+    """[R] bool: whether some training row has a row's intent; other labels, and several at once, always count."""
     learnt = task.targets[task.split == "train"]
-    if task.multi_label or not len(learnt):
+    if task.label != "intent" or task.multi_label or not len(learnt):
         return np.ones(len(task.split), bool)
     return np.isin(task.targets, learnt)
 

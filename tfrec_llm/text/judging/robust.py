@@ -9,7 +9,7 @@ from tfrec_llm.data.augmentation.robustness import KINDS, perturbed
 from tfrec_llm.data.texts import language_of
 from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.classification.tasks import Task
-from tfrec_llm.text.judging.judge import Figures, judge_head
+from tfrec_llm.text.judging.judge import Figures, judge_head, learnable
 
 
 def robustness_figures(
@@ -33,7 +33,8 @@ def robustness_figures(
     """
     figures: Figures = {}
     for task in tasks:
-        test = (task.split == "test") & np.array([main[corpus] == task.label for corpus in task.corpus])
+        own = np.array([main[corpus] == task.label for corpus in task.corpus])
+        test = (task.split == "test") & learnable(task) & own
         if not test.any():
             continue
         languages = [language_of(text) for text in task.texts[test].tolist()]
