@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.test_files import HEADER, ITEMS, events, load
+from tests.data.conftest import HEADER
+from tests.data.test_files import events, load
+from tests.data.test_item_files import ITEMS
 
 
 def written(path, header, rows):

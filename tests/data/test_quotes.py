@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data.test_corpora_text import write
+from tests.data.test_own_labels import write
 from tfrec_llm.config import Data
 from tfrec_llm.data import read_utterances
 
