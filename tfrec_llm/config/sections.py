@@ -110,7 +110,9 @@ class Retrieval:
     index: Component = setting(
         Component("exact"), "a name in tfrec_llm.retrieval.INDEXES, for evaluation; exact alone is exported"
     )
-    item_item: bool = setting(True, "neighbours in closed form (EASE, recent items count more) are a third source")
+    item_item: bool = setting(
+        True, "neighbours in closed form (EASE) are sources too: of the newest items, and of the whole history"
+    )
     item_item_l2: tuple[float, ...] = setting(
         (20.0, 100.0, 500.0, 2500.0), "item_item: penalties to choose from", low=1
     )
