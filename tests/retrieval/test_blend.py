@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config
 from tfrec_llm.retrieval import blend
-from tfrec_llm.retrieval.blend import calibrate, descend, fit_blend, flat, join_rows, single
+from tfrec_llm.retrieval.blend import calibrate, fit_blend, flat, join_rows, single
 from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.descent import descend
 from tfrec_llm.retrieval.moments import BlendBatch, Moments
 from tfrec_llm.types import History
 

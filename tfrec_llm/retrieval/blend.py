@@ -5,7 +5,7 @@ is convex in the few weights: Newton's method needs a handful of passes over the
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,15 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config
 from tfrec_llm.retrieval.candidates import CandidateSource
+from tfrec_llm.retrieval.descent import descend
 from tfrec_llm.retrieval.first_places import first_place_factors
-from tfrec_llm.retrieval.moments import BlendBatch, Moments, Pass
+from tfrec_llm.retrieval.moments import BlendBatch, Moments
 from tfrec_llm.training import Stage
 from tfrec_llm.types import FIRST_ITEM
 
-STEPS = 12  # Newton steps at most
-PATIENCE = 2  # steps without a better stopping loss
 LEARN_ROWS, STOP_ROWS = 6000, 2000  # at most: a few dozen weights are known well from so many, and each pass costs all
 SCALES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)  # of weights that were turned towards the first places
-TOLERANCE = 1e-5  # of the mean loss: smaller gains end the fit
 ENOUGH = 32  # utterances whose mean is worth more than the items' mean
-RIDGE = 1e-3  # curvature of the pull towards the start, in units of the mean loss
-RIDGE_LENGTH = 2e-2  # the same for weights of a history's length: they should say only what the common ones cannot
 _log = logging.getLogger(__name__)
 
 
@@ -111,72 +107,6 @@ def join_rows(batches: Iterable[BlendBatch]) -> BlendBatch:
 
     rows = tf.nest.map_structure(joined, *batches)
     return rows._replace(target=_different(rows.target))
-
-
-def descend(
-    moments: Moments, start: np.ndarray, learn: np.ndarray, stop: np.ndarray, only: np.ndarray | None = None
-) -> np.ndarray:
-    """Newton's method with halved steps, stopped by other rows.
-
-    Args:
-      moments: evaluates weights on rows.
-      start: [P] weights.
-      learn: rows that are learnt from.
-      stop: rows that choose among the steps.
-      only: [P] bool, the weights that may move; None = all.
-
-    Returns:
-      [P] the weights of the lowest loss on the stopping rows among those whose NDCG@10 on all rows is not below the
-      start's.
-    """
-    free = np.flatnonzero(np.ones(len(start), bool) if only is None else only)
-    ridge = np.where(np.arange(len(start)) < moments.common, RIDGE, RIDGE_LENGTH)
-    theta, here, first = start, moments(start, learn), moments(start, stop)
-    best, lowest, waited = start, first.loss, 0
-    share = len(learn) / (len(learn) + len(stop))
-
-    def gain(learnt: Pass, judged: Pass) -> float:
-        return share * learnt.gain + (1 - share) * judged.gain
-
-    least = gain(here, first)
-    for _ in range(STEPS):
-        pull = ridge * (theta - start)
-        curvature = here.curvature[np.ix_(free, free)] + np.diag(ridge[free])
-        direction = np.zeros(len(theta))
-        direction[free] = np.linalg.solve(curvature, (here.gradient + pull)[free])
-        theta, there = _shorter_until_better(
-            moments, learn, theta, direction, here, lambda t: _penalty(t - start, ridge)
-        )
-        judged = moments(theta, stop)
-        if judged.loss < lowest and gain(there, judged) >= least:
-            best, lowest, waited = theta, judged.loss, 0
-        else:
-            waited += 1
-        if here.loss - there.loss < TOLERANCE or waited > PATIENCE:
-            break
-        here = there
-    return best
-
-
-def _shorter_until_better(
-    moments: Moments,
-    learn: np.ndarray,
-    theta: np.ndarray,
-    direction: np.ndarray,
-    here: Pass,
-    penalty: Callable[[np.ndarray], float],
-) -> tuple[np.ndarray, Pass]:
-    """A step along -direction that lowers the penalised loss; no step where none of five lengths does."""
-    for length in 0.5 ** np.arange(5):
-        moved = theta - length * direction
-        there = moments(moved, learn)
-        if there.loss + penalty(moved) <= here.loss + penalty(theta):
-            return moved, there
-    return theta, here
-
-
-def _penalty(moved: np.ndarray, ridge: np.ndarray) -> float:
-    return 0.5 * float(np.sum(ridge * moved**2))
 
 
 def single(source: CandidateSource, place: int) -> np.ndarray:
