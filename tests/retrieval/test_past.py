@@ -83,7 +83,7 @@ def test_scores_in_the_graph_equal_the_closed_form(ring, as_history):
 
 
 def test_only_the_strongest_neighbours_of_the_commonest_items(ring):
-    settings = Config(retrieval=Retrieval(item_item_neighbours=3, item_item_max_items=6))
+    settings = Config(retrieval=Retrieval(item_item_neighbours=3, item_item_max_items=6, item_item_tail=0))
     neighbours, *_ = learn_neighbours(settings, ring.dataset)
     assert neighbours.item_ids.shape == (22, 3)
     assert len(set(neighbours.item_ids[neighbours.weights > 0])) <= 6

@@ -117,8 +117,9 @@ class Retrieval:
         (20.0, 100.0, 500.0, 2500.0), "item_item: penalties to choose from", low=1
     )
     item_item_max_items: int = setting(
-        20_000, "item_item: items that have and are neighbours, the commonest; time grows with the cube", low=2
+        10_000, "item_item: the commonest items, whose matrix is inverted; time grows with the cube", low=2
     )
+    item_item_tail: int = setting(100_000, "item_item: the next commonest, regressed on those", low=0)
     item_item_neighbours: int = setting(100, "item_item: strongest neighbours kept of each item", low=1)
     explain: int = setting(20, "last history items that `because` leaves out one by one", low=1)
 

@@ -2,7 +2,8 @@
 
 EASE (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data") forgets the order of a history; counted the
 less the older they are, the same items say more about what comes next. Penalty and decay are those that rank half A of
-the validation users best. Next: the blend learns what this source counts.
+the validation users best. What one matrix cannot hold has its neighbours from `tail`. Next: the blend learns what this
+source counts.
 """
 
 import logging
@@ -19,6 +20,7 @@ from tfrec_llm.data.history import histories
 from tfrec_llm.data.incidence import ease_weights, training_matrix
 from tfrec_llm.data.shown import answerable, shown_items
 from tfrec_llm.retrieval.past import Neighbours, newest_worth
+from tfrec_llm.retrieval.tail import Form, Strongest, add_tail
 from tfrec_llm.training import Stage, files
 from tfrec_llm.types import FIRST_ITEM, Dataset, History
 
@@ -107,10 +109,15 @@ def learn_neighbours(config: Config, dataset: Dataset, choice: Choice | None = N
     counts = np.asarray(owned.sum(axis=0)).ravel()
     kept = _commonest(counts, settings.item_item_max_items)
     known = _commonest(counts, min(settings.item_item_max_items, CHOSEN_ON))
+    tail = np.setdiff1d(_commonest(counts, settings.item_item_max_items + settings.item_item_tail), kept)
     asked = None if choice else _asked(config, dataset, known)
     choice, found = _choose(settings, owned, asked) if asked else (choice or UNCHOSEN, None)
-    if found is None or len(kept) > len(asked.kept):
-        found = _strongest(ease_weights(owned[:, kept], choice.l2), kept, owned.shape[1], settings)
+    if found is None or len(kept) > len(asked.kept) or len(tail):
+        whole = ease_weights(owned[:, kept], choice.l2)
+        found = _strongest(whole, kept, owned.shape[1], settings)
+        if len(tail):
+            log.info("item_item: %d more items are regressed on the %d commonest", len(tail), len(kept))
+            add_tail(Strongest(*found), owned, Form(kept, whole, choice.l2), tail)
     item_ids, weights = found
     neighbours = Neighbours(item_ids, (weights / max(choice.spread, 1e-6)).astype(np.float32), choice.decay)
     return neighbours, choice, len(asked.offsets) - 1 if asked else 0
