@@ -14,7 +14,7 @@ from tfrec_llm import data
 from tfrec_llm.config import Data
 from tfrec_llm.data import load_domain
 from tfrec_llm.data.datasets import assemble
-from tfrec_llm.data.history import histories
+from tfrec_llm.data.history import histories, training_waits
 from tfrec_llm.data.raw import RawData
 
 DAY = 86_400
@@ -53,6 +53,7 @@ def test_last_item_by_hand():
     assert named(dataset, dataset.split.validation) == {"u": ("ab", "c", 4), "v": ("ab", "d", 8)}
     assert named(dataset, dataset.split.test) == {"u": ("abc", "d", 4), "v": ("abd", "c", 9)}  # ties in file order
     assert dataset.split.train.tolist() == [True, True, False, False, True, True, False, False, True, True]
+    assert training_waits(dataset).tolist() == [1, 4, 1]
     with_validation = data.with_validation(dataset.split)
     assert with_validation.train.tolist() == [True, True, True, False, True, True, True, False, True, True]
     assert dataset.protocol["interactions"] == 10

@@ -39,6 +39,24 @@ def test_it_begins_as_the_identity_and_then_each_bucket_says_its_own():
     np.testing.assert_allclose(layer(states, tf.constant([0, 5])), [[7, 8, 9], [6, 12, 20]])
 
 
+def test_longer_waits_than_training_knew_count_as_the_longest_it_knew():
+    layer, states = RequestTime(7), tf.constant(np.arange(9.0).reshape(3, 3), tf.float32)
+    layer.build(states.shape)
+    got = shaken(layer)(tf.repeat(states[:1], 3, axis=0), tf.constant([7, 8, steps.GAP_BUCKETS - 1]))
+    np.testing.assert_array_equal(got, np.repeat(got[:1], 3, axis=0))
+    assert (got[0].numpy() != layer(states[:1], tf.constant([6]))[0].numpy()).any()
+
+
+def test_the_longest_wait_is_one_that_enough_waited():
+    minute, month, year = 60, 30 * 86_400, 365 * 86_400
+    bucket = {seconds: int(steps.bucket(tf.constant(seconds, tf.int64))) for seconds in (minute, month, year)}
+    waits = np.r_[np.full(50_000, minute), np.full(150, month), np.full(100, year), np.full(9, -1)]
+    assert steps.longest_wait(waits) == bucket[month]  # 250 waited as long, 100 longer
+    assert steps.longest_wait(np.r_[waits, np.full(100, year)]) == bucket[year]
+    assert steps.longest_wait(np.array([minute] * 99 + [year])) == bucket[year]  # of few a hundredth is enough
+    assert steps.longest_wait(np.array([-1, -1])) == steps.longest_wait(np.array([], np.int64)) == 0
+
+
 def test_waits_before_steps_of_events_and_of_baskets():
     item = tf.constant([[4, 5, 6, 7, 0], [4, 0, 0, 0, 0]])
     history = History(item, item, tf.constant([[100, 100, 103, 103, 0], [100, 0, 0, 0, 0]], tf.int64))

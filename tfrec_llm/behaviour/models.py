@@ -11,7 +11,9 @@ from tfrec_llm.behaviour.recurrent import RecurrentSettings, gru, lstm
 from tfrec_llm.behaviour.sasrec import SasrecSettings, sasrec
 from tfrec_llm.behaviour.sequence import SequenceModel, SequenceSettings
 from tfrec_llm.config import Config
+from tfrec_llm.data.history import training_waits
 from tfrec_llm.layers.item_table import ItemTable
+from tfrec_llm.layers.steps import longest_wait
 from tfrec_llm.types import FIRST_ITEM, Dataset, ItemVectors
 
 
@@ -48,6 +50,7 @@ def build_model(
         num_sampled=sampled,
         seed=config.seed,
         fixed_steps=fixed_steps,
+        longest_wait=longest_wait(training_waits(dataset)),
         name="behaviour",
     )
     model.build()

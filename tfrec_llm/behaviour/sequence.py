@@ -67,6 +67,7 @@ class SequenceModel(tf.keras.Model):
       num_sampled: negatives of the sampled softmax; 0 = softmax over all items.
       seed: of dropout and negatives.
       fixed_steps: keeps T steps even where a batch has fewer, as XLA needs.
+      longest_wait: bucket that longer waits before a question count as.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SequenceModel(tf.keras.Model):
         num_sampled: int = 0,
         seed: int = 0,
         fixed_steps: bool = False,
+        longest_wait: int = steps.GAP_BUCKETS - 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -99,7 +101,7 @@ class SequenceModel(tf.keras.Model):
             name="inputs",
         )
         self.norm = tf.keras.layers.LayerNormalization(name="norm")
-        self.request = RequestTime(name="request")
+        self.request = RequestTime(longest_wait, name="request")
         self.to_query = tf.keras.layers.Dense(settings.dim, name="to_query")
         self.to_event = tf.keras.layers.Dense(num_events, dtype=tf.float32, name="to_event")
         self.to_gap = tf.keras.layers.Dense(1, dtype=tf.float32, name="to_gap")

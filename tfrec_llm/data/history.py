@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfrec_llm.types import History, Interactions, Queries
+from tfrec_llm.types import Dataset, History, Interactions, Queries
 
 
 def histories(interactions: Interactions, queries: Queries, rows: np.ndarray, max_length: int) -> History:
@@ -24,3 +24,11 @@ def histories(interactions: Interactions, queries: Queries, rows: np.ndarray, ma
     index = np.where(present, (end - length)[:, None] + step, 0)  # [B, T]
     columns = (interactions.item, interactions.event, interactions.time)
     return History(*(np.where(present, column[index], 0).astype(column.dtype) for column in columns))
+
+
+def training_waits(dataset: Dataset) -> np.ndarray:
+    """[W] int64 seconds from each training event to the next of its user, -1 where a time is unknown."""
+    events, train = dataset.interactions, dataset.split.train
+    both = train[1:] & train[:-1] & (events.user[1:] == events.user[:-1])
+    before, after = events.time[:-1][both], events.time[1:][both]
+    return np.where((before > 0) & (after > 0), np.maximum(after - before, 0), -1)

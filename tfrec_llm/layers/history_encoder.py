@@ -29,6 +29,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
       hidden: width of the MLP's hidden layer.
       window: newest events that are read.
       dropout: share of the hidden units left out in training.
+      longest_wait: bucket that longer waits before a question count as.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         hidden: int = 256,
         window: int = 100,
         dropout: float = 0.0,
+        longest_wait: int = GAP_BUCKETS - 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -53,7 +55,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         self._hidden = keras.Dense(hidden, activation="gelu", name="hidden", dtype=policy)
         self._out = keras.Dense(dim, kernel_initializer="zeros", name="out", dtype=policy)
         self._drop = keras.Dropout(dropout, dtype=policy)
-        self._request = RequestTime(name="request", dtype=policy)
+        self._request = RequestTime(longest_wait, name="request", dtype=policy)
 
     def build(self, input_shape):
         """Adds the decays, the learned empty history and the mix of the means."""

@@ -17,7 +17,14 @@ class RequestTime(tf.keras.layers.Layer):
     The first are the "latent cross" of Beutel et al. (2018), "Latent cross: making use of context in recurrent
     recommender systems"; the last is a hidden layer over both, added to the state. It begins as the identity. Bucket 0,
     the unknown wait, is learnt like the others: training must show it some.
+
+    Args:
+      longest: bucket that longer waits count as, see `steps.longest_wait`.
     """
+
+    def __init__(self, longest: int = GAP_BUCKETS - 1, **kwargs):
+        super().__init__(**kwargs)
+        self.longest = longest
 
     def build(self, input_shape):
         """Makes the tables of factors and shifts [GAP_BUCKETS, H] and of embeddings, and the hidden layer."""
@@ -38,6 +45,7 @@ class RequestTime(tf.keras.layers.Layer):
         Returns:
           [..., H].
         """
+        waits = tf.minimum(waits, self.longest)
         chosen = tf.one_hot(waits, GAP_BUCKETS, dtype=states.dtype)  # a product: its gradient is dense
 
         def of(table):

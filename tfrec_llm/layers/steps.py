@@ -4,11 +4,13 @@ An event is a step of its own, or, in a basket domain, all events of one user at
 models read histories through these functions, in training as in the exported program.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.types import PADDING, History
 
-GAP_BUCKETS = 24
+GAP_BUCKETS = 29  # the last one from 4.3 years on
+ENOUGH, SHARE = 200, 0.01  # waits, or a share of all, that a bucket is learnt from
 _SAME_SECOND = 1
 
 
@@ -76,6 +78,20 @@ def bucket(seconds: tf.Tensor) -> tf.Tensor:
     """
     doublings = tf.cast(tf.floor(_doublings(seconds) + 1e-4), tf.int32)
     return tf.where(seconds < 0, 0, tf.minimum(doublings + 1, GAP_BUCKETS - 1))
+
+
+def longest_wait(seconds: np.ndarray) -> int:
+    """The bucket that longer waits are to count as, since training had too few of them.
+
+    Args:
+      seconds: [W] waits of the training, -1 unknown.
+
+    Returns:
+      The largest bucket that, with all above it, has `ENOUGH` or a `SHARE` of the known waits; 0 where none is known.
+    """
+    counts = np.bincount(bucket(tf.constant(seconds, tf.int64)).numpy(), minlength=GAP_BUCKETS)[1:]
+    longer = np.cumsum(counts[::-1])[::-1]  # that long, or longer
+    return int(np.sum(longer >= max(1, min(ENOUGH, SHARE * counts.sum()))))
 
 
 def _doublings(seconds: tf.Tensor) -> tf.Tensor:

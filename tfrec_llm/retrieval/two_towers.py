@@ -12,11 +12,12 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from tfrec_llm.config import setting
+from tfrec_llm.data.history import training_waits
 from tfrec_llm.layers.history_encoder import HistoryEncoder
 from tfrec_llm.layers.item_table import ItemTable
 from tfrec_llm.layers.lazy_adam import LazyAdam
 from tfrec_llm.layers.left_out import LeftOut
-from tfrec_llm.layers.steps import step_count, step_index, waits_by_step, waits_of
+from tfrec_llm.layers.steps import longest_wait, step_count, step_index, waits_by_step, waits_of
 from tfrec_llm.retrieval.catalogue_facts import smoothed_log, training_counts
 from tfrec_llm.retrieval.pairs import Pairs, answers_of
 from tfrec_llm.retrieval.sampling import POOL, comparable, hardest, observe, sampling_probability
@@ -91,6 +92,7 @@ class TwoTowers(tfrs.models.Model):
             hidden=settings.hidden,
             window=settings.context,
             dropout=settings.dropout,
+            longest_wait=longest_wait(training_waits(dataset)),
             name="query_tower",
         )
         self._said, self.heard = said, Heard(dropout=settings.dropout, name="heard") if said else None
