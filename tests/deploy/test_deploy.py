@@ -43,10 +43,8 @@ def flags(arguments):
 
 
 def test_both_deployments_have_the_four_parts(services, pods):
-    assert set(services) - {"update"} == set(pods) == {"serving", "application", "database", "prometheus"}
+    assert set(services) == set(pods) == {"serving", "application", "database", "prometheus", "update"}
     for name, service in services.items():
-        if name == "update":
-            continue
         image = pods[name]["containers"][0]["image"]
         assert image == service["image"]
         assert re.fullmatch(r"[\w/.-]+:v?\d+(\.\d+)+", image), "a version, never latest"
@@ -177,6 +175,18 @@ def test_the_image_is_made_from_the_lock_and_runs_as_nobody_special():
     for source in re.findall(r"^COPY (?!--from)(\S+) ", lines, re.MULTILINE):
         assert (ROOT / source).exists()
         assert f"!{source}" in (ROOT / ".dockerignore").read_text("utf-8").split("\n")
+
+
+def test_in_kubernetes_too_nobody_learns_who_did_not_say_so(objects, pods):
+    learns, serves = (pods[name]["containers"][0] for name in ("update", "application"))
+    wanted = objects["Deployment", "update"]["spec"]
+    assert (wanted["replicas"], wanted["strategy"]) == (0, {"type": "Recreate"})
+    assert learns["command"][-1] == "pipelines.update"
+    assert [one for one in serves["env"] if one["name"] in (parts.LOG, secret.VARIABLE)] == learns["env"][:2]
+    run = {mount["name"]: mount for mount in serves["volumeMounts"]}["run"]
+    assert {key: value for key, value in run.items() if key != "readOnly"} in learns["volumeMounts"]
+    with pytest.raises(ConfigError, match=r"'/run/tfrec_llm/config\.toml'"):  # no such file here
+        update.main(learns["args"])
 
 
 def test_learning_writes_to_the_run_folder_and_reads_the_log_of_the_application(services):
