@@ -112,10 +112,11 @@ def test_dropout_only_in_training():
 
 
 def test_config_round_trip():
-    layer = HistoryEncoder(**SETTINGS, basket=True, name="reader")
+    layer = HistoryEncoder(**SETTINGS, basket=True, longest_wait=7, name="reader")
     again = HistoryEncoder.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
     assert again.basket
+    assert again.get_config()["longest_wait"] == 7
     assert again.half_lives == (1.0, 6.0)
 
 

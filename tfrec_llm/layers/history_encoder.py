@@ -47,6 +47,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.dim, self.num_events, self.basket = dim, num_events, basket
         self.half_lives, self.hidden, self.window, self.dropout = tuple(half_lives), hidden, window, dropout
+        self.longest_wait = longest_wait
         heads = len(self.half_lives)
         keras, policy = tf.keras.layers, self.dtype_policy
         self._event = keras.Embedding(num_events, dim, "zeros", name="event", dtype=policy)
@@ -159,7 +160,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Keras: what rebuilds this layer."""
-        names = ("dim", "num_events", "basket", "half_lives", "hidden", "window", "dropout")
+        names = ("dim", "num_events", "basket", "half_lives", "hidden", "window", "dropout", "longest_wait")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 

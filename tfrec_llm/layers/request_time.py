@@ -35,6 +35,10 @@ class RequestTime(tf.keras.layers.Layer):
         self.together = self.add_weight("together", (units + _DIM, units), initializer="zeros")
         super().build(input_shape)
 
+    def get_config(self):
+        """Keras: what rebuilds this layer."""
+        return super().get_config() | {"longest": self.longest}
+
     def call(self, states, waits):
         """States as they are after a wait.
 
