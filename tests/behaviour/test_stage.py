@@ -12,6 +12,7 @@ from tfrec_llm.behaviour import stage as behaviour_stage
 from tfrec_llm.behaviour.judging import judge, ranker
 from tfrec_llm.config import Behaviour, Component, Config, ConfigError, Train
 from tfrec_llm.training import Stage
+from tfrec_llm.types import History, ItemVectors
 
 ITEMS = 40
 SETTINGS = Behaviour(
@@ -95,6 +96,21 @@ def test_what_is_loaded_is_what_was_judged(tmp_path):
     got = judge(ranker(model), dataset, dataset.split.validation, half_a, 24)
     assert entries["behaviour.half_a.ndcg@10"]["value"] == pytest.approx(got["ndcg@10"], abs=1e-9)
     assert (stage.logs / "items.tsv").exists()
+
+
+def test_item_vectors_of_a_loaded_model_are_looked_up(tmp_path):
+    dataset, stage = dataset_of(chain(60, 12, ITEMS), ITEMS), make_stage(tmp_path)
+    vectors = np.random.default_rng(0).normal(size=[ITEMS + 2, 8]).astype(np.float32)
+    text = ItemVectors(vectors, None, None, None, np.ones([ITEMS + 2, 1], bool))
+    behaviour.train(with_settings(epochs=1), dataset, text, stage)
+    model = behaviour.load(CONFIG, dataset, text, stage.folder)
+    item = tf.constant([[2, 3, 4, 0]])
+    asked = History(item, tf.minimum(item, 2), tf.cast(item, tf.int64))
+    frozen = model.signals(asked)
+    model.table.projection.assign(0 * model.table.projection)  # what is served has its vectors already
+    np.testing.assert_array_equal(model.signals(asked).query, frozen.query)
+    model.freeze()
+    assert np.abs(model.signals(asked).query - frozen.query).max() > 1e-3
 
 
 def test_other_settings_do_not_fit_the_weights(tmp_path):

@@ -9,7 +9,7 @@ from tests.layers.test_history_encoder import lively
 from tfrec_llm.layers.left_out import leave_out
 from tfrec_llm.retrieval.candidates import CandidateSource
 from tfrec_llm.retrieval.past import Neighbours, Past
-from tfrec_llm.serving.reasons import without_each
+from tfrec_llm.serving.reasons import copied, places_without, without_each
 from tfrec_llm.types import History
 
 ROWS, WIDTH, LAST = 11, 8, 6
@@ -101,14 +101,28 @@ def test_scores_of_some_items_by_the_past(basket):
         np.testing.assert_allclose(some, tf.gather(everything, ids, batch_dims=1), atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [0, 3])
+def test_copies_take_over_the_links_of_their_history(count):
+    past, history, ids = Past(ROWS, True, True, count), some_history(), tf.constant([[2, 5, 9, 4]] * len(LENGTHS))
+    if count:
+        past.take(neighbours(np.random.default_rng(2)))
+    links, (copies, _) = past.links(history, ids), without_each(history, LAST)
+    found = copied(links, places_without(history, LAST))
+    ids = tf.repeat(ids, LAST, axis=0)
+    there = copies.item.numpy() > 0
+    np.testing.assert_array_equal(found.numpy()[there], past.links(copies, ids).numpy()[there])
+    for taken, own in zip(past.at(copies, POPULAR, ids, found), past.at(copies, POPULAR, ids), strict=True):
+        np.testing.assert_array_equal(taken, own)
+
+
 def test_the_past_without_an_event():
     past, history, ids = Past(ROWS, False, True, 3), some_history(), tf.constant([[2, 5, 9, 4]] * len(LENGTHS))
     past.take(neighbours(np.random.default_rng(2)))
     copies, _ = without_each(history, LAST)
     views = past.without_each(history, POPULAR, leave_out(history, LAST), ids)
     of_copies = past.at(copies, POPULAR, tf.repeat(ids, LAST, axis=0))
-    for view, copied, whole in zip(views, of_copies, past.at(history, POPULAR, ids), strict=True):
-        assert_same(view, copied, whole)
+    for view, of_copy, whole in zip(views, of_copies, past.at(history, POPULAR, ids), strict=True):
+        assert_same(view, of_copy, whole)
 
 
 @pytest.mark.parametrize("spoken", [False, True])

@@ -89,6 +89,7 @@ class SequenceModel(tf.keras.Model):
         self.num_sampled, self.seed, self.fixed_steps = num_sampled, seed, fixed_steps
         share = (popularity + 1.0) / np.sum(popularity + 1.0)
         self._log_share = np.log(share).astype(np.float32)
+        self._served = None
         self._seen = seen_items(popularity)
         self._sampler = softmax.Sampler((popularity + 1.0) * self._seen)
         self.inputs_layer = EventInputs(
@@ -112,6 +113,10 @@ class SequenceModel(tf.keras.Model):
         self.bias = self.add_weight("bias", (self.table.num_rows,), initializer=start, dtype=tf.float32)
         self.signals(History(*(tf.zeros((1, 2), kind) for kind in (tf.int32, tf.int32, tf.int64))))
         self.built = True
+
+    def freeze(self) -> None:
+        """Keeps all item vectors as they are now: a served history looks them up and projects no text vectors."""
+        self._served = tf.Variable(self.table.table(), trainable=False, name="served")
 
     def call(self, history: History, training: bool = False) -> BehaviourSignals:
         """As `signals`."""
@@ -215,6 +220,8 @@ class SequenceModel(tf.keras.Model):
 
     def _inputs(self, history, index, item_table, noise):
         """[B, S, I] what the body reads at each step."""
+        if item_table is None and not noise.training:
+            item_table = self._served
         if item_table is None:
             items = self.table(history.item, noise.training, noise)
         else:

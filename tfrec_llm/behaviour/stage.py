@@ -125,6 +125,7 @@ def load(
         model = builder(own, member, dataset, items)
         place = Path(folder) if name == FIRST else Path(folder).parent / name
         load_weights(model, place / WEIGHTS, None if later is None else _of(name, later))
+        model.freeze()
         models.append(model)
     return models[0] if len(models) == 1 else Ensemble(models)
 

@@ -145,13 +145,14 @@ class CandidateSource(tf.Module):
         vectors, weights = self.vectors(queries, history), self.row_weights(queries, history)
         return self._score(queries, vectors, weights, history)
 
-    def scores_of(self, queries: Query, history: History, item_ids: Tensor) -> Tensor:
+    def scores_of(self, queries: Query, history: History, item_ids: Tensor, links: Tensor | None = None) -> Tensor:
         """Blend scores of some items, equal to those in `candidates`.
 
         Args:
           queries: as in `candidates`.
           history: [B, T] each.
           item_ids: [B, n] item indices.
+          links: [B, T, n] of `past.links`, where they are known.
 
         Returns:
           [B, n].
@@ -160,7 +161,7 @@ class CandidateSource(tf.Module):
         asked = {name: vector[:, tf.newaxis] for name, vector in self._weighted(vectors, weights).items()}
         popularity = weights[:, tf.newaxis, len(self.widths)][..., tf.newaxis]
         scores = self.columns.scores_of(asked, popularity, heard(queries), item_ids)[:, 0]
-        past = self.past.at(history, self.columns.popularity(), item_ids)
+        past = self.past.at(history, self.columns.popularity(), item_ids, links)
         for weight, found in zip(self._past_weights(weights), past, strict=True):
             scores += weight * found
         return scores
@@ -226,8 +227,7 @@ class CandidateSource(tf.Module):
         Args:
           queries: as in `candidates`.
           history: [B, T] each.
-          weights: [2, S] in place of the learnt ones.
-          by_length: [3, S] in place of the learnt ones.
+          weights, by_length: [2, S] and [3, S] in place of the learnt ones.
 
         Returns:
           [B, S], 0 where the row lacks the source; linear in `weights` and `by_length`.

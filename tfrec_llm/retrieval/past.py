@@ -66,11 +66,12 @@ class Past(tf.Module):
             found += sources_of(*held_all(history, self._basket, self._num_rows), popularity)
         return found
 
-    def at(self, history: History, popularity: Tensor, item_ids: Tensor) -> list[Tensor]:
-        """As the call, of some items [B, n] alone: [B, n] for each of `names`."""
+    def at(self, history: History, popularity: Tensor, item_ids: Tensor, links: Tensor | None = None) -> list[Tensor]:
+        """As the call, of some items [B, n] alone: [B, n] for each of `names`; with `links` where they are known."""
         found = []
         if self.count:
-            links, worth = self._links(history, item_ids), newest_worth(history, self._basket, self._decays())
+            links = self.links(history, item_ids) if links is None else links
+            worth = newest_worth(history, self._basket, self._decays())
             found = self._shaped(tf.einsum("btn,btw->bnw", links, worth))
         if self._repeat:
             found += sources_of(*held_at(history, self._basket, item_ids), tf.gather(popularity, item_ids))
@@ -80,15 +81,17 @@ class Past(tf.Module):
         """As `at`, of histories that lack one event, where an event is a step of its own: [B, L + 1, n] each."""
         found = []
         if self.count:
-            worth, links = _worth_without(history, left, self._decays()), self._links(history, item_ids)
+            worth, links = _worth_without(history, left, self._decays()), self.links(history, item_ids)
             found = self._shaped(tf.einsum("btn,bltw->blnw", links, worth))
         if self._repeat:
             known = tf.gather(popularity, item_ids)[:, tf.newaxis]
             found += sources_of(*held_without(history, left, item_ids), known)
         return found
 
-    def _links(self, history: History, item_ids: Tensor) -> Tensor:
-        """[B, T, n] weight of each of n items [B, n] as a neighbour of each item of the history."""
+    def links(self, history: History, item_ids: Tensor) -> Tensor:
+        """[B, T, n] weight of each of n items [B, n] as a neighbour of each item of the history; n = 0 without any."""
+        if not self.count:
+            return tf.zeros([*tf.unstack(tf.shape(history.item)), 0])
         item = tf.cast(history.item, tf.int32)
         ids, strengths = tf.gather(self.item_ids, item), tf.gather(self.strengths, item)  # [B, T, M]
         same = ids[:, :, tf.newaxis, :] == item_ids[:, tf.newaxis, :, tf.newaxis]  # [B, T, n, M]

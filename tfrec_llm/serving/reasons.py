@@ -52,8 +52,10 @@ def drops_by_copies(
     copies, left_out = without_each(history, last)
     asked = (request_time, *queries["text"])
     _, of_copies = path.queries(copies, *(tf.repeat(values, last, axis=0) for values in asked))
-    without = path.source.scores_of(of_copies, copies, tf.repeat(item_ids, last, axis=0))
-    whole = path.source.scores_of(queries, history, item_ids)[:, None]
+    links = path.source.past.links(history, item_ids)  # [B, T, n], looked up once
+    wanted = tf.repeat(item_ids, last, axis=0)
+    without = path.source.scores_of(of_copies, copies, wanted, copied(links, places_without(history, last)))
+    whole = path.source.scores_of(queries, history, item_ids, links)[:, None]
     return whole - tf.reshape(without, [-1, last, tf.shape(item_ids)[1]]), left_out
 
 
@@ -68,19 +70,29 @@ def without_each(history: History, last: int) -> tuple[History, Tensor]:
       A history [B * L, T] (row b * L + l lacks the l-th newest item of row b), and the item left out [B, L],
       0 where the history is shorter.
     """
-    batch, length = tf.shape(history.item)[0], tf.shape(history.item)[1]
-    counts = tf.reduce_sum(tf.cast(history.item > 0, tf.int32), axis=1)  # [B]
-    gone = counts[:, None] - 1 - tf.range(last)[None, :]  # [B, L] positions, negative: nothing to leave out
-    steps = tf.range(length)[None, None, :]  # [1, 1, T]
-    moved = tf.minimum(steps + tf.cast((steps >= gone[..., None]) & (gone[..., None] >= 0), tf.int32), length)
-
-    def leave_out(values: Tensor) -> Tensor:
-        padded = tf.concat([values, tf.zeros([batch, 1], values.dtype)], axis=1)  # [B, T + 1]
-        copies = tf.gather(padded, tf.reshape(moved, [batch, last * length]), batch_dims=1)
-        return tf.reshape(copies, [batch * last, length])
-
+    places, gone = places_without(history, last), _gone(history, last)
     left_out = tf.gather(history.item, tf.maximum(gone, 0), batch_dims=1)
-    return History(*map(leave_out, history)), tf.where(gone >= 0, left_out, 0)
+    return History(*(copied(values, places) for values in history)), tf.where(gone >= 0, left_out, 0)
+
+
+def places_without(history: History, last: int) -> Tensor:
+    """[B, L, T] which place of the history each event of the copies of `without_each` comes from; T is padding."""
+    gone, length = _gone(history, last)[..., None], tf.shape(history.item)[1]
+    steps = tf.range(length)
+    return tf.minimum(steps + tf.cast((steps >= gone) & (gone >= 0), tf.int32), length)
+
+
+def copied(values: Tensor, places: Tensor) -> Tensor:
+    """What belongs to the events [B, T, ...] of histories, for their copies: [B * L, T, ...]."""
+    padded = tf.pad(values, [[0, 0], [0, 1], *[[0, 0]] * (len(values.shape) - 2)])  # [B, T + 1, ...]
+    found = tf.gather(padded, places, batch_dims=1)  # [B, L, T, ...]
+    return tf.reshape(found, tf.concat([[tf.shape(places)[0] * tf.shape(places)[1]], tf.shape(found)[2:]], axis=0))
+
+
+def _gone(history: History, last: int) -> Tensor:
+    """[B, L] places of the newest events, negative where there are fewer."""
+    counts = tf.reduce_sum(tf.cast(history.item > 0, tf.int32), axis=1)  # [B]
+    return counts[:, None] - 1 - tf.range(last)[None, :]
 
 
 def strongest(drops: Tensor, left_out: Tensor) -> Tensor:
