@@ -50,6 +50,14 @@ def test_many_items_more_are_nearly_so(owned, monkeypatch):
     assert not dense.diagonal().any()
 
 
+def test_products_of_whole_matrices_are_the_same(owned, monkeypatch):
+    kept, rest, found = np.arange(ITEMS // 2), np.arange(ITEMS // 2, ITEMS), []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(tail, "DENSE", share)
+        found.append(found_of(owned, kept, rest, ITEMS - 1))
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
 def test_chunks_change_nothing_and_the_strongest_are_kept(owned, monkeypatch):
     kept, rest = np.arange(0, ITEMS, 2), np.arange(1, ITEMS, 2)
     whole = found_of(owned, kept, rest, ITEMS - 1)

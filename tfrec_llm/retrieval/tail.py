@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 CHUNK = 512  # items of the tail
+DENSE = 0.05  # share of pairs with common users above which a product of whole matrices is faster
 
 
 class Form(NamedTuple):
@@ -61,7 +62,8 @@ def add_tail(found: Strongest, owned: sparse.csr_matrix, form: Form, tail: np.nd
     for start in range(0, len(tail), CHUNK):
         some = slice(start, start + CHUNK)
         common = by_item[some] @ kept  # [c, K] users who have both
-        left = common.toarray() - common @ form.weights  # [c, K] of them what no other kept item explains
+        left = common.toarray()
+        left -= (left if common.nnz > DENSE * left.size else common) @ form.weights  # what no other kept item explains
         explained = np.asarray(common.multiply(left * diagonal).sum(axis=1)).ravel()
         users = by_item.indptr[1:][some] - by_item.indptr[:-1][some]
         complement[some] = np.maximum(users + form.l2 - explained, form.l2)
