@@ -56,6 +56,7 @@ def encode_texts(
     vectors, known = _read(folder, keys, encoder.dim)
     missing = np.flatnonzero(~known)
     if len(missing):
+        log.info("encode %s: %d of %d texts are not in the cache yet", kind, len(missing), len(keys))
         distinct = [texts[i] for i in first[missing]]
         fast = make_engine(encoder, engine, tf.as_dtype(precision))
         tokens = token_rows(encoder, distinct, kind, max_tokens)
