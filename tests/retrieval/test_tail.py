@@ -50,6 +50,13 @@ def test_many_items_more_are_nearly_so(owned, monkeypatch):
     assert not dense.diagonal().any()
 
 
+def test_items_of_the_same_users_say_no_more_of_each_other_than_the_closed_form_does(monkeypatch):
+    same = sparse.csr_matrix(np.ones([50, 6], np.float32))
+    monkeypatch.setattr("tests.retrieval.test_tail.ITEMS", 6)
+    dense, exact = found_of(same, np.arange(3), np.arange(3, 6), 5), ease_weights(same, L2)
+    np.testing.assert_allclose(dense[3:, 3:], exact[3:, 3:], atol=0.06)  # their common users alone would say .7
+
+
 def test_products_of_whole_matrices_are_the_same(owned, monkeypatch):
     kept, rest, found = np.arange(ITEMS // 2), np.arange(ITEMS // 2, ITEMS), []
     for share in (0.0, 1.0):

@@ -2,8 +2,8 @@
 
 With P = (X'X + l2 I)^-1 over the kept items K, what the closed form would say of one more item j needs no other
 inverse: its column is P X_K'x_j, and 1 / P_jj of the larger matrix is the Schur complement s_j, which gives its row.
-Of two such items only their common users are counted, over s_j. So of one item more this is exact, and of many it
-leaves out what they explain of each other, which is little: they are the rarest. Used by `item_item`.
+Of two such items the common users count as far as the kept ones explain neither, which is estimated from what they
+explain of each. So of one item more this is exact, and of many nearly so: they are the rarest. Used by `item_item`.
 """
 
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def add_tail(found: Strongest, owned: sparse.csr_matrix, form: Form, tail: np.nd
     kept = owned[:, form.kept]
     diagonal = _inverse_diagonal(kept, form)
     by_item, rare = owned[:, tail].T.tocsr(), owned[:, tail].tocsr()
-    complement = np.zeros(len(tail), np.float32)
+    complement, unexplained = np.zeros((2, len(tail)), np.float32)
     for start in range(0, len(tail), CHUNK):
         some = slice(start, start + CHUNK)
         common = by_item[some] @ kept  # [c, K] users who have both
@@ -67,11 +67,15 @@ def add_tail(found: Strongest, owned: sparse.csr_matrix, form: Form, tail: np.nd
         explained = np.asarray(common.multiply(left * diagonal).sum(axis=1)).ravel()
         users = by_item.indptr[1:][some] - by_item.indptr[:-1][some]
         complement[some] = np.maximum(users + form.l2 - explained, form.l2)
+        unexplained[some] = np.sqrt(
+            (complement[some] - form.l2) / np.maximum(users, 1)
+        )  # of the item's users, its root
         found.merge(form.kept, tail[some], (left * diagonal).T)
         found.merge(tail[some], form.kept, left / (complement[some, None] + left**2 * diagonal))
     for start in range(0, len(tail), CHUNK):
         some = np.arange(start, min(start + CHUNK, len(tail)))
-        both = (by_item[some] @ rare).toarray() / complement  # [c, T]
+        both = (by_item[some] @ rare).toarray() * unexplained  # [c, T]
+        both *= (unexplained[some] / complement[some])[:, None]
         both[np.arange(len(some)), some] = 0
         near = np.flatnonzero(both.any(axis=0))
         found.merge(tail[some], tail[near], both[:, near])
