@@ -170,7 +170,7 @@ def test_bench_leaves_the_file_of_the_design_and_keeps_what_others_left(tiny_ben
 def test_a_peer_with_other_weights_is_refused(tiny_bench):
     tiny_bench["class"] = Stranger
     settings = Settings(Config(text=Text(engine="tensorflow", max_tokens=32)), 1, ("tiny",), 4)
-    with pytest.raises(ValueError, match="expected the same vectors, got a cosine of -1"):
+    with pytest.raises(ValueError, match="expected the same vectors, got cosines of -1"):
         list(encoding.encode(settings))
 
 

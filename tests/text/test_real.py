@@ -17,6 +17,7 @@ from tfrec_llm.text.classification.fit import fit_head
 from tfrec_llm.text.classification.tasks import main_labels, make_tasks
 from tfrec_llm.text.encoders.bulk import encode_texts
 from tfrec_llm.text.encoders.e5_archive import read_e5
+from tfrec_llm.text.encoders.engine import make_engine
 from tfrec_llm.text.encoders.quantised import Quantised, dequantise
 from tfrec_llm.text.encoders.registry import MINILM, E5Small, MiniLM, e5_small, minilm
 from tfrec_llm.text.judging.judge import judge_head
@@ -56,6 +57,8 @@ def test_e5_equals_the_reference(e5):
     assert np.abs(exact - expected).max() < 1e-4
     assert (exact * expected).sum(1).min() > 0.9999
     assert (fast * expected).sum(1).min() > 0.999
+    rounded = make_engine(e5, "openvino", rounded=True)(ids.numpy(), mask.numpy())
+    assert (rounded * expected).sum(1).min() > 0.999
 
 
 def test_minilm_equals_the_reference():

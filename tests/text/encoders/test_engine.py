@@ -3,10 +3,12 @@
 import threading
 
 import numpy as np
+import openvino
 import pytest
 import tensorflow as tf
 
 from tfrec_llm.text.encoders import engine as engines
+from tfrec_llm.text.encoders.eight_bits import round_weights
 from tfrec_llm.text.encoders.engine import make_engine, resolve
 from tfrec_llm.text.encoders.registry import Tiny, tiny
 from tfrec_llm.text.finetuning import FINETUNING
@@ -98,6 +100,17 @@ def test_bfloat16_stays_close_to_float32(encoder):
     for name in ENGINES:
         fast = make_engine(encoder, name, tf.bfloat16)(ids, mask)
         assert (fast * direct(encoder, ids, mask)).sum(-1).min() > 0.998, name
+
+
+def test_rounded_weights_stay_close_and_are_all_replaced(encoder, tmp_path):
+    module = engines.Numeric(encoder, tf.float32)
+    tf.saved_model.save(module, tmp_path, signatures=module.encode.get_concrete_function())
+    assert round_weights(openvino.Core().read_model(tmp_path)) == 8  # of two layers: fused, joined, widened, narrowed
+    for lengths in ([7], [8, 3, 15, 15]):
+        ids, mask = batch(lengths)
+        rounded = make_engine(encoder, "openvino", rounded=True)(ids, mask)
+        assert (rounded * direct(encoder, ids, mask)).sum(-1).min() > 0.998
+        assert np.abs(rounded - direct(encoder, ids, mask)).max() > 1e-5
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix", "adapter"])

@@ -14,7 +14,7 @@ import tensorflow_text  # noqa: F401  (its ops are in the export)
 from tfrec_llm import config as configs
 from tfrec_llm import text
 from tfrec_llm.serving.columns import HEARD, WIDE, Row, inputs_of, lists_of
-from tfrec_llm.text.encoders.bulk import fast_precision
+from tfrec_llm.text.encoders.bulk import precision_of
 from tfrec_llm.text.encoders.engine import make_engine
 from tfrec_llm.training.strategy import available_cores
 
@@ -133,13 +133,21 @@ class RequestEncoder:
       engine: a name of `text.encoders.engine`.
       dtype: what the engine's products are computed in.
       threads: of the engine.
+      rounded: as of `make_engine`.
 
     Attributes:
       name: of the engine that was had.
     """
 
-    def __init__(self, model: text.TextModel, engine: str, dtype: tf.DType = tf.float32, threads: int = 0):
-        self._engine = make_engine(TokenEncoder(model), engine, dtype, threads, one_by_one=True)
+    def __init__(
+        self,
+        model: text.TextModel,
+        engine: str,
+        dtype: tf.DType = tf.float32,
+        threads: int = 0,
+        rounded: bool = False,
+    ):
+        self._engine = make_engine(TokenEncoder(model), engine, dtype, threads, one_by_one=True, rounded=rounded)
         self.name, specs = (
             self._engine.name,
             (tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)),
@@ -185,11 +193,12 @@ def _fast(run: Path, engine: str, threads: int) -> Callable | None:
         return None
     try:
         config = configs.load(run / "config.toml")
-        precision = fast_precision() if config.text.precision == "auto" else config.text.precision
-        model = text.load(config, run / "text")
-        made = RequestEncoder(model, engine, tf.as_dtype(precision), threads or available_cores())
+        model, threads = text.load(config, run / "text"), threads or available_cores()
+        made = RequestEncoder(
+            model, engine, tf.as_dtype(precision_of(config.text)), threads, rounded=config.text.precision == "auto"
+        )
     except (ValueError, OSError) as error:
         log.warning("the run's encoder cannot be loaded (%s): the export encodes utterances.", error)
         return None
-    log.info("utterances are encoded by %s, %s", made.name, precision)
+    log.info("utterances are encoded by %s, precision %s", made.name, config.text.precision)
     return made

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfrec_llm.text.encoders import eight_bits
 from tfrec_llm.text.encoders.encoder import TextEncoder
 from tfrec_llm.training.strategy import available_cores
 
@@ -128,6 +129,7 @@ class OpenVINOEngine:
       folder: a SavedModel with inputs ids and mask and the output embedding.
       dtype: bfloat16 where the processor has it, else float32 is used.
       threads: 0 = the cores that this process may use.
+      rounded: the weights are kept in eight bits, and what they are multiplied with is rounded to as many.
 
     Raises:
       RuntimeError: OpenVINO cannot read the model.
@@ -135,7 +137,7 @@ class OpenVINOEngine:
 
     name = "openvino"
 
-    def __init__(self, folder: Path, dtype: tf.DType, threads: int = 0):
+    def __init__(self, folder: Path, dtype: tf.DType, threads: int = 0, rounded: bool = False):
         self._device = openvino.Core()
         half = dtype == tf.bfloat16 and "BF16" in self._device.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._settings = {
@@ -144,6 +146,9 @@ class OpenVINOEngine:
             "ENABLE_CPU_PINNING": False,  # a pinned thread waits for whoever shares its core
         }
         self._model = self._device.read_model(folder)
+        if rounded:
+            eight_bits.round_weights(self._model)
+            self._settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = eight_bits.GROUP
         self._now, self._many = self._compile("LATENCY"), None
         self._own = threading.local()
 
@@ -230,6 +235,7 @@ def make_engine(
     dtype: tf.DType = tf.float32,
     threads: int = 0,
     one_by_one: bool = False,
+    rounded: bool = False,
 ) -> Engine:
     """An engine for an encoder as it is now.
 
@@ -239,6 +245,8 @@ def make_engine(
       dtype: what the products are computed in.
       threads: of OpenVINO; 0 = those that TensorFlow was given, else the cores of this process.
       one_by_one: as of `resolve`.
+      rounded: OpenVINO keeps the weights in eight bits and computes the rest in float32, for single texts: 2.5 ms in
+        place of 3.5 in bfloat16 (e5_small, ten tokens), at a cosine of .9997. TensorFlow goes by `dtype`.
 
     Raises:
       ValueError: as of `resolve`.
@@ -250,7 +258,7 @@ def make_engine(
         try:
             module = Numeric(encoder, tf.float32)
             tf.saved_model.save(module, folder, signatures=module.encode.get_concrete_function())
-            return OpenVINOEngine(Path(folder), dtype, threads)
+            return OpenVINOEngine(Path(folder), tf.float32 if rounded else dtype, threads, rounded)
         except (RuntimeError, tf.errors.OpError, AssertionError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning(
