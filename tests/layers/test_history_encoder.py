@@ -52,6 +52,21 @@ def test_a_basket_counts_as_the_mean_of_its_lines():
     np.testing.assert_allclose(plain([[10, 20, 30, 40]], events, [[2, 1]], basket=True), [[100 / 3, 20]], rtol=1e-5)
 
 
+def test_padding_is_no_line_of_the_last_basket():
+    item, time = np.array([[2, 3, 4, 5, 6]]), np.array([[7, 7, 9, 9, 9]])
+    layer, end = lively(basket=True), [[2]]
+    alone = encode(layer, history(item, time), end)
+    padded = history(np.pad(item, [(0, 0), (0, 40)]), np.pad(time, [(0, 0), (0, 40)]))
+    np.testing.assert_allclose(encode(layer, padded, end), alone, atol=1e-6)
+
+
+def test_weights_that_grow_with_the_time_gone_by_stay_finite():
+    layer = lively()
+    layer._time_decay.assign([-9.0, -9.0])
+    events = history([[2, 3, 4]], [[1, 2_000_000_000, 2_000_000_001]])
+    assert np.isfinite(encode(layer, events, [[3, 1]])).all()
+
+
 def test_only_the_newest_events_are_read():
     np.testing.assert_allclose(plain([[10, 40, 70]], history([[2, 3, 4]]), [[3]], window=2), [[60]], rtol=1e-5)
 

@@ -13,9 +13,9 @@ import tensorflow as tf
 from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.request_time import RequestTime
 from tfrec_llm.layers.steps import GAP_BUCKETS, gap_buckets, step_index
-from tfrec_llm.types import History
+from tfrec_llm.types import PADDING, History
 
-_NEGATIVE = -1e9
+_NEGATIVE, _LARGEST = -1e9, 60.0  # of what is not read, and of a logit
 
 
 class HistoryEncoder(tf.keras.layers.Layer):
@@ -90,9 +90,9 @@ class HistoryEncoder(tf.keras.layers.Layer):
           [B, P, D].
         """
         values = vectors + self._event(tf.cast(history.event, tf.int32)) + self._gap(gap_buckets(history))  # [B, T, D]
-        weights = tf.cast(self._weights(values, history, until), values.dtype)  # [B, P, J, T + 1]
-        means = tf.einsum("bpjt,btd->bpjd", weights[..., :-1], values)  # [B, P, J, D]
-        means += weights[..., -1:] * tf.cast(self._empty, values.dtype)
+        weights = self._weights(values, history, until)  # [B, P, J, T]
+        summed = tf.einsum("bpjt,btd->bpjd", tf.cast(weights, values.dtype), values)  # [B, P, J, D]
+        means = self._means(summed, weights)
         return self._request(self._encoded(means, training), tf.zeros_like(until) if waits is None else waits)
 
     def without_each(self, vectors: tf.Tensor, history: History, left: LeftOut) -> tf.Tensor:
@@ -114,14 +114,13 @@ class HistoryEncoder(tf.keras.layers.Layer):
         own = tf.transpose(self._own(values), [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]
         own = tf.where(here[:, :, tf.newaxis], self._own(changed)[..., tf.newaxis], own)  # [B, L, J, T]
         read = left.kept & (left.age < self.window)
-        weights = self._softmax(own, tf.cast(left.age, tf.float32), _doublings(history.time, read), read)
-        weights = tf.cast(weights, values.dtype)  # [B, L, J, T + 1]
-        means = tf.einsum("bljt,btd->bljd", weights[..., :-1], values)
+        weights = self._weigh(own, tf.cast(left.age, tf.float32), _doublings(history.time, read), read)  # [B, L, J, T]
+        cast = tf.cast(weights, values.dtype)
+        summed = tf.einsum("bljt,btd->bljd", cast, values)
         there = tf.cast(here[:, :, tf.newaxis], values.dtype)
-        moved = tf.reduce_sum(weights[..., :-1] * there, axis=-1, keepdims=True)  # [B, L, J, 1]
-        means += moved * (changed - tf.gather(values, after, batch_dims=1))[:, :, tf.newaxis]
-        means += weights[..., -1:] * tf.cast(self._empty, values.dtype)
-        return self._request(self._encoded(means, False), left.request)
+        moved = tf.reduce_sum(cast * there, axis=-1, keepdims=True)  # [B, L, J, 1]
+        summed += moved * (changed - tf.gather(values, after, batch_dims=1))[:, :, tf.newaxis]
+        return self._request(self._encoded(self._means(summed, weights), False), left.request)
 
     def _encoded(self, means: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, P, J, D] means of the events -> [B, P, D]."""
@@ -130,28 +129,39 @@ class HistoryEncoder(tf.keras.layers.Layer):
         return direct + self._out(self._drop(self._hidden(flat), training=training))
 
     def _weights(self, values: tf.Tensor, history: History, until: tf.Tensor) -> tf.Tensor:
-        """Softmax weights of the events and, last, of the learned vector: [B, P, J, T + 1] float32."""
+        """What the events weigh: [B, P, J, T] float32, as of `_weigh`."""
         steps = step_index(history, self.basket)  # [B, T]
         until = until[:, :, tf.newaxis]  # [B, P, 1]
-        before = (steps[:, tf.newaxis, :] < until) & (history.item != 0)[:, tf.newaxis, :]  # [B, P, T]
+        before = (steps[:, tf.newaxis, :] < until) & (history.item != PADDING)[:, tf.newaxis, :]  # [B, P, T]
         seen = tf.reduce_sum(tf.cast(before, tf.int32), axis=-1, keepdims=True)  # [B, P, 1]
         read = before & (seen - tf.range(tf.shape(steps)[1]) <= self.window)  # [B, P, T]
         age = tf.cast(until - 1 - steps[:, tf.newaxis, :], tf.float32)  # [B, P, T]
-        own = self._own(values) - tf.math.log(_lines(steps))[:, :, tf.newaxis]  # [B, T, J]
+        own = self._own(values)  # [B, T, J]
+        if self.basket:
+            own -= tf.math.log(_lines(history, steps))[:, :, tf.newaxis]
         own = tf.transpose(own, [0, 2, 1])[:, tf.newaxis]  # [B, 1, J, T]
-        return self._softmax(own, age, _doublings(history.time, read), read)
+        return self._weigh(own, age, _doublings(history.time, read), read)
 
     def _own(self, values: tf.Tensor) -> tf.Tensor:
         """[..., D] event vectors -> [..., J] float32, what they count by themselves, between -4 and 4."""
         return 4.0 * tf.tanh(tf.cast(self._importance(values), tf.float32) / 4.0)
 
-    def _softmax(self, own: tf.Tensor, age: tf.Tensor, doublings: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
-        """Softmax weights from own [B, 1 or P, J, T] and age, doublings and read [B, P, T]: [B, P, J, T + 1]."""
+    def _weigh(self, own: tf.Tensor, age: tf.Tensor, doublings: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
+        """Weights from own [B, 1 or P, J, T] and age, doublings and read [B, P, T]: [B, P, J, T], their sum not yet 1.
+
+        No logit is large, so none has to be taken from the others first: a softmax reads all of them five times.
+        """
         logits = own - tf.nn.softplus(self._decay)[:, tf.newaxis] * age[:, :, tf.newaxis]
         logits -= self._time_decay[:, tf.newaxis] * doublings[:, :, tf.newaxis]  # [B, P, J, T]
-        logits = tf.where(read[:, :, tf.newaxis], logits, _NEGATIVE)
-        empty = tf.broadcast_to(self._empty_weight[:, tf.newaxis], tf.shape(logits[..., :1]))
-        return tf.nn.softmax(tf.concat([logits, empty], axis=-1))
+        return tf.exp(tf.where(read[:, :, tf.newaxis], tf.minimum(logits, _LARGEST), _NEGATIVE))
+
+    def _means(self, summed: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Sums of weighted events [B, P, J, D] and the weights [B, P, J, T] -> means, the learned vector among them."""
+        empty = tf.exp(tf.maximum(self._empty_weight, -_LARGEST))[:, tf.newaxis]  # [J, 1]
+        share = 1.0 / (tf.reduce_sum(weights, axis=-1, keepdims=True) + empty)  # [B, P, J, 1]
+        return summed * tf.cast(share, summed.dtype) + tf.cast(share * empty, summed.dtype) * tf.cast(
+            self._empty, summed.dtype
+        )
 
     def _float32(self, name: str, values: list[float]) -> tf.Variable:
         """A weight that stays float32 under mixed precision."""
@@ -172,7 +182,9 @@ def _doublings(time: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
     return tf.math.log1p(tf.cast(seconds, tf.float32)) / math.log(2.0)
 
 
-def _lines(steps: tf.Tensor) -> tf.Tensor:
+def _lines(history: History, steps: tf.Tensor) -> tf.Tensor:
     """How many events share each event's step, as float32 [B, T]: a step counts as the mean of its events."""
-    same = steps[:, :, tf.newaxis] == steps[:, tf.newaxis, :]  # [B, T, T]
-    return tf.reduce_sum(tf.cast(same, tf.float32), axis=-1)
+    batch, width = tf.unstack(tf.shape(steps))
+    cell = tf.range(batch)[:, tf.newaxis] * width + tf.minimum(steps, width - 1)  # [B, T]
+    real = tf.cast(history.item != PADDING, tf.float32)  # padding repeats the last step's number
+    return tf.maximum(tf.gather(tf.math.unsorted_segment_sum(real, cell, batch * width), cell), 1.0)
