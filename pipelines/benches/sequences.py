@@ -114,7 +114,7 @@ def trainer(config: Config, dataset: Dataset) -> tuple[Callable[[], float], dict
     def one_pass() -> float:
         batches = passes(next(count))
         begin = time.perf_counter()
-        model.fit(batches, callbacks=[average], verbose=0)
+        model.fit(training.untuned(batches), callbacks=[average], verbose=0)
         return int(dataset.split.train.sum()) / (time.perf_counter() - begin)
 
     about = {"model": config.behaviour.model.name, "dtype": compute.precision, "xla": compute.jit_compile}

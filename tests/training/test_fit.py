@@ -53,6 +53,20 @@ def test_a_linear_rule_is_learnt(stage):
     np.testing.assert_allclose(model.layers[0].kernel[:, 0], [1.0, -2.0, 0.5], atol=0.1)
 
 
+def test_no_pass_ends_by_waiting_for_tf_datas_autotuning(stage):
+    seen = []
+
+    class Watched(Counter):
+        def fit(self, x, **settings):
+            seen.append(x.options().autotune.enabled)
+            return super().fit(x, **settings)
+
+    model = Watched()
+    model.compile("sgd")
+    fit(model, batches([1, 1]), stage=stage, epochs=2)
+    assert seen == [False, False]
+
+
 def test_so_many_passes_as_are_wanted_whatever_they_bring(stage):
     model = counter()
     validate = latest_is_best("ndcg@10", stage)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrec_llm.types import PADDING, Dataset, History, Pieces
 
+AHEAD = 4  # batches that are made while one is trained on
 EIGHTHS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 7, 8)  # lengths of batches, as shares of the longest
 
 
@@ -156,4 +157,4 @@ def _gather(tensors, begin, end, first, batches) -> tf.data.Dataset:
     lengths = np.array([length for _, length in batches], np.int64)
     order = tf.data.Dataset.from_tensor_slices((rows, lengths))
     dataset = order.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(tf.data.AUTOTUNE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(AHEAD)

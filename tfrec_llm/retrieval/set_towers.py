@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import setting
+from tfrec_llm.training import untuned
 
 
 @dataclass(frozen=True)
@@ -122,4 +123,4 @@ def compiled(settings: SetTowersSettings, sets: np.ndarray, seed: int) -> tuple[
     average = {"use_ema": True, "ema_momentum": settings.weight_average} if settings.weight_average else {}
     model.compile(optimizer=tf.keras.optimizers.Adam(pace, **average))
     rows = tf.data.Dataset.from_tensor_slices(sets).shuffle(len(sets), seed=seed).batch(batch, drop_remainder=True)
-    return model, rows
+    return model, untuned(rows)

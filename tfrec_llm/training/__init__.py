@@ -7,7 +7,7 @@ Functions and Keras callbacks, no Trainer class: a stage builds and compiles its
 from tfrec_llm.training.compute import Compute, choose_compute, commonest, precision
 from tfrec_llm.training.fit import fit, latest_is_best
 from tfrec_llm.training.init_from import Origin, find_origin
-from tfrec_llm.training.passes import UNHURRIED, planned_passes
+from tfrec_llm.training.passes import UNHURRIED, planned_passes, untuned
 from tfrec_llm.training.projector import write_projector
 from tfrec_llm.training.resume import Stage, read_stage, run_stage, stage_fingerprint
 from tfrec_llm.training.strategy import make_strategy, set_threads
@@ -32,5 +32,6 @@ __all__ = [
     "save_weights",
     "set_threads",
     "stage_fingerprint",
+    "untuned",
     "write_projector",
 ]

@@ -19,6 +19,7 @@ from tfrec_llm.training import checkpoints
 from tfrec_llm.training.averages import WeightAverage
 from tfrec_llm.training.callbacks import Bar, LossWatch
 from tfrec_llm.training.checkpoints import Limits, State
+from tfrec_llm.training.passes import untuned
 from tfrec_llm.training.resume import Stage
 from tfrec_llm.training.weights import load_weights, save_weights
 
@@ -145,7 +146,7 @@ def _checkpoint(model: tf.keras.Model, average: WeightAverage) -> tf.train.Check
 
 
 def _one_pass(model: tf.keras.Model, batches: tf.data.Dataset, callbacks: list, index: int) -> None:
-    model.fit(batches, initial_epoch=index, epochs=index + 1, verbose=0, callbacks=callbacks)
+    model.fit(untuned(batches), initial_epoch=index, epochs=index + 1, verbose=0, callbacks=callbacks)
 
 
 def _size(batches: tf.data.Dataset) -> tuple[int, int]:
