@@ -67,6 +67,17 @@ def test_weights_that_grow_with_the_time_gone_by_stay_finite():
     assert np.isfinite(encode(layer, events, [[3, 1]])).all()
 
 
+def test_float16_holds_what_many_heavy_events_sum_to():
+    with_float16 = HistoryEncoder(**SETTINGS | {"window": 400, "dropout": 0.0}, dtype="mixed_float16")
+    item = np.full([1, 300], 7)
+    events, vectors = history(item), tf.fill([1, 300, 5], tf.constant(60.0, tf.float16))
+    with_float16(vectors, events, tf.constant([[300]]))
+    with_float16._importance.bias.assign([50.0, 50.0])  # each counts e to the 4th
+    with_float16._decay.assign([-20.0, -20.0])
+    means = with_float16(vectors, events, tf.constant([[300]]))
+    np.testing.assert_allclose(means, np.full([1, 1, 5], 60.0), rtol=0.01)
+
+
 def test_only_the_newest_events_are_read():
     np.testing.assert_allclose(plain([[10, 40, 70]], history([[2, 3, 4]]), [[3]], window=2), [[60]], rtol=1e-5)
 

@@ -91,8 +91,9 @@ class HistoryEncoder(tf.keras.layers.Layer):
         """
         values = vectors + self._event(tf.cast(history.event, tf.int32)) + self._gap(gap_buckets(history))  # [B, T, D]
         weights = self._weights(values, history, until)  # [B, P, J, T]
-        summed = tf.einsum("bpjt,btd->bpjd", tf.cast(weights, values.dtype), values)  # [B, P, J, D]
-        means = self._means(summed, weights)
+        kind = _summing(values.dtype)
+        summed = tf.einsum("bpjt,btd->bpjd", tf.cast(weights, kind), tf.cast(values, kind))  # [B, P, J, D]
+        means = tf.cast(self._means(summed, weights), values.dtype)
         return self._request(self._encoded(means, training), tf.zeros_like(until) if waits is None else waits)
 
     def without_each(self, vectors: tf.Tensor, history: History, left: LeftOut) -> tf.Tensor:
@@ -172,6 +173,11 @@ class HistoryEncoder(tf.keras.layers.Layer):
         """Keras: what rebuilds this layer."""
         names = ("dim", "num_events", "basket", "half_lives", "hidden", "window", "dropout", "longest_wait")
         return super().get_config() | {name: getattr(self, name) for name in names}
+
+
+def _summing(dtype: tf.DType) -> tf.DType:
+    """What weighted events are summed in: their weights are no shares yet, and float16 ends at 65,504."""
+    return tf.float32 if dtype == tf.float16 else dtype
 
 
 def _doublings(time: tf.Tensor, read: tf.Tensor) -> tf.Tensor:

@@ -67,9 +67,7 @@ def add_tail(found: Strongest, owned: sparse.csr_matrix, form: Form, tail: np.nd
         explained = np.asarray(common.multiply(left * diagonal).sum(axis=1)).ravel()
         users = by_item.indptr[1:][some] - by_item.indptr[:-1][some]
         complement[some] = np.maximum(users + form.l2 - explained, form.l2)
-        unexplained[some] = np.sqrt(
-            (complement[some] - form.l2) / np.maximum(users, 1)
-        )  # of the item's users, its root
+        unexplained[some] = np.sqrt((complement[some] - form.l2) / np.maximum(users, 1))  # root of a share of the users
         found.merge(form.kept, tail[some], (left * diagonal).T)
         found.merge(tail[some], form.kept, left / (complement[some, None] + left**2 * diagonal))
     for start in range(0, len(tail), CHUNK):
