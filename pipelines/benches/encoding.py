@@ -4,6 +4,7 @@ Text in, vector out on both sides: tokenizer included, sorted by length, same ba
 """
 
 import csv
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +23,13 @@ from tfrec_llm.text import TextEncoder
 from tfrec_llm.text.encoders import bulk
 from tfrec_llm.text.encoders.engine import Engine, make_engine, openvino, resolve
 from tfrec_llm.text.encoders.registry import ENCODERS
+from tfrec_llm.text.encoders.single import PROBES, least_cosine, make_single
 from tfrec_llm.training.strategy import available_cores
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "labels.csv"
 LONGEST = 6  # sentences in a text
 SINGLES = 30  # utterances asked one by one in a round
+LONGEST_PROBE = 32  # tokens
 TRIAL = 128  # texts that choose the engine
 LEAST_COSINE = 0.99  # between ours and a peer: below it they do not have the same weights
 PEERS = {  # key of bench.json -> (peer, its precision, our engine; "" = the best here)
@@ -170,10 +173,14 @@ def _ours(encoder: TextEncoder, engine: str, single: str, settings: Settings) ->
     text = settings.config.text
     precision = bulk.fast_precision() if text.precision == "auto" else text.precision
     many = make_engine(encoder, engine, tf.as_dtype(precision), _threads(settings))
-    one, rounded = many, text.precision == "auto"  # as the server does
-    if resolve(single, one_by_one=True) != many.name or (rounded and many.name == "openvino"):
-        one = make_engine(encoder, single, tf.as_dtype(precision), _threads(settings), one_by_one=True, rounded=rounded)
+    cosine = functools.partial(_least_cosine, encoder) if text.precision == "auto" else None  # as the server does
+    one = make_single(encoder, single, tf.as_dtype(precision), _threads(settings), cosine)
     return Ours(encoder, many, one, text.max_tokens, text.batch_size, precision)
+
+
+def _least_cosine(encoder: TextEncoder, engine: Engine) -> float:
+    ids, mask = encoder.tokenize(tf.constant(PROBES), "query", LONGEST_PROBE)
+    return least_cosine(engine(ids.numpy(), mask.numpy()), encoder.encode(ids, mask).numpy())
 
 
 def _starter(

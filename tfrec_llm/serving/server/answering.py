@@ -1,5 +1,6 @@
 """The model side of the worker process: rows of plain values -> tokenize, encode, `decide` -> rows of plain values."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,8 @@ from tfrec_llm import config as configs
 from tfrec_llm import text
 from tfrec_llm.serving.columns import HEARD, WIDE, Row, inputs_of, lists_of
 from tfrec_llm.text.encoders.bulk import precision_of
-from tfrec_llm.text.encoders.engine import make_engine
+from tfrec_llm.text.encoders.engine import Engine
+from tfrec_llm.text.encoders.single import PROBES, least_cosine, make_single
 from tfrec_llm.training.strategy import available_cores
 
 log = logging.getLogger(__name__)
@@ -133,7 +135,7 @@ class RequestEncoder:
       engine: a name of `text.encoders.engine`.
       dtype: what the engine's products are computed in.
       threads: of the engine.
-      rounded: as of `make_engine`.
+      rounded: eight-bit weights are wanted, where they are good enough.
 
     Attributes:
       name: of the engine that was had.
@@ -147,7 +149,8 @@ class RequestEncoder:
         threads: int = 0,
         rounded: bool = False,
     ):
-        self._engine = make_engine(TokenEncoder(model), engine, dtype, threads, one_by_one=True, rounded=rounded)
+        cosine = functools.partial(_least_cosine, model) if rounded else None
+        self._engine = make_single(TokenEncoder(model), engine, dtype, threads, cosine)
         self.name, specs = (
             self._engine.name,
             (tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)),
@@ -159,6 +162,15 @@ class RequestEncoder:
     def __call__(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """ids, mask [B, L] -> [B, D or D + 2] float32, as of `TextModel.encode_request`."""
         return self._finish(ids, mask, self._engine(ids, mask)).numpy()
+
+
+def _least_cosine(model: text.TextModel, engine: Engine) -> float:
+    """Of the embeddings that an engine's tokens give, to the model's own."""
+    ids, mask = model.tokenize(tf.constant(PROBES))
+    longest = int(tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)))  # the rest is padding
+    ids, mask = ids[:, :longest], mask[:, :longest]
+    ours = model.request_of(ids, mask, tf.constant(engine(ids.numpy(), mask.numpy())))
+    return least_cosine(ours[:, : model.dim].numpy(), model.encode(ids, mask).numpy())
 
 
 def load(folder: Path, run: Path, engine: str, threads: int, log_candidates: int) -> Answering:

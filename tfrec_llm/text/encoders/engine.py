@@ -246,7 +246,8 @@ def make_engine(
       threads: of OpenVINO; 0 = those that TensorFlow was given, else the cores of this process.
       one_by_one: as of `resolve`.
       rounded: OpenVINO keeps the weights in eight bits and computes the rest in float32, for single texts: 2.5 ms in
-        place of 3.5 in bfloat16 (e5_small, ten tokens), at a cosine of .9997. TensorFlow goes by `dtype`.
+        place of 3.5 in bfloat16 (e5_small, ten tokens). Not good enough for every encoder, see `single`. TensorFlow
+        goes by `dtype`.
 
     Raises:
       ValueError: as of `resolve`.
