@@ -109,8 +109,8 @@ class Text:
     precision: str = setting(
         "auto",
         "of many texts, and of utterances in the application server; auto is bfloat16 where the processor has "
-        "instructions for it, and 8-bit weights for utterances where OpenVINO encodes them well enough (the exported model itself is "
-        "float32)",
+        "instructions for it, and 8-bit weights for utterances where OpenVINO encodes them well enough (the exported "
+        "model itself is float32)",
         choices=("auto", "float32", "bfloat16"),
     )
     domain_rows: int = setting(3000, "sentences made from the domain's templates for its intents and emotions", low=10)
