@@ -39,16 +39,16 @@ class StandIn(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._check(request.model_spec, context)
         if self.fails is not None:
             context.abort(self.fails, "as the test says")
-        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        name = request.model_spec.signature_name
-        self.asked.append((name, len(next(iter(inputs.values())))))
-        if any(len(value) != self.asked[-1][1] for value in inputs.values()):
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        name, rows = request.model_spec.signature_name, {len(value) for value in inputs.values()}
+        self.asked.append((name, max(rows)))
+        if len(rows) > 1:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "inputs of different lengths")
         response = predict_pb2.PredictResponse()
         self._describe(response.model_spec, name)
         self.answered(name)
         with self._turn:
-            outputs = self.signatures[name](**inputs)
+            outputs = self.signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
         for key, value in outputs.items():
             if not request.output_filter or key in request.output_filter:
                 response.outputs[key].CopyFrom(self._repeated(value))
