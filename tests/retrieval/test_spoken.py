@@ -1,9 +1,14 @@
 """retrieval.spoken: which items get utterances, which pairs hear them, what one changes."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.retrieval.conftest import make_world
 from tests.retrieval.test_two_towers import SETTINGS, one_batch, towers
 from tfrec_llm.layers.left_out import leave_out
 from tfrec_llm.retrieval.pairs import answers_of, pair_passes
@@ -16,14 +21,18 @@ from tfrec_llm.types import History
 DIM = 5
 
 
-@pytest.fixture
-def spoken(world):
-    dataset = world().dataset
+def some_spoken(dataset):
+    """Three utterances of every item; their first number says for which."""
     num_rows = len(dataset.catalogue.item_ids)
     items = np.repeat(np.arange(2, num_rows), 3)
     vectors = np.random.default_rng(0).normal(size=(len(items), DIM)).astype(np.float32) + 4
     vectors[:, 0] = items  # says for whom it was made
     return bank(items, np.char.zfill(items.astype(str), 2), vectors, num_rows)
+
+
+@pytest.fixture
+def spoken(world):
+    return some_spoken(world().dataset)
 
 
 def hearing(dataset, spoken, **options):
@@ -109,6 +118,66 @@ def test_replicas_may_each_take_some_windows_of_a_step(world, spoken):
         assert np.isfinite(model.compute_loss(own))
 
 
+def one_step(model, batch, **compiled):
+    """Loss and weights of a model after one step of gradient descent on a batch."""
+    model.compile(tf.keras.optimizers.SGD(0.1), **compiled)
+    history = model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    return history.history["loss"][0], {name: v.numpy() for name, v in named_variables(model).items()}
+
+
+def test_a_step_with_utterances_is_the_same_under_xla(world, spoken):
+    dataset = world().dataset
+    batch = one_batch(dataset, spoken=spoken, spoken_share=0.5)
+    begun = {name: v.numpy() for name, v in named_variables(hearing(dataset, spoken)).items()}
+    plain, one = one_step(hearing(dataset, spoken), batch, jit_compile=False)
+    compiled, two = one_step(hearing(dataset, spoken), batch, jit_compile=True)
+    assert abs(plain - compiled) < 1e-4 * plain
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
+    moved = {name.split("/")[0] for name, value in one.items() if np.abs(value - begun[name]).max() > 1e-6}
+    assert {"heard", "items", "encoder"} <= moved
+
+
+MIRRORED = f"""
+import json, runpy
+names = runpy.run_path({__file__!r})
+tf = names["tf"]
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+print(json.dumps(names["mirrored_pass"]()))
+"""
+
+
+def mirrored_pass():
+    """Largest change of each part of hearing towers in a pass on two devices, and how far apart these end."""
+    dataset = make_world(users=160).dataset
+    spoken = some_spoken(dataset)
+    options = {"targets": 4, "context": 6, "batch_size": 40, "negatives": 12, "seed": 5}
+    passes = pair_passes(dataset, **options, spoken=spoken, spoken_share=0.5)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = hearing(dataset, spoken)
+        begun = {name: v.numpy() for name, v in named_variables(model).items()}
+        model.compile(tf.keras.optimizers.SGD(0.1))
+    losses = model.fit(passes(0), epochs=2, verbose=0).history["loss"]
+    moved, apart = {}, 0.0
+    for name, variable in named_variables(model).items():
+        first, second = (copy.numpy() for copy in variable.values)
+        part = name.split("/")[0]
+        moved[part] = max(moved.get(part, 0.0), float(np.abs(first - begun[name]).max()))
+        apart = max(apart, float(np.abs(first - second).max()))
+    return {"losses": losses, "moved": moved, "apart": apart}
+
+
+def test_two_devices_learn_to_listen_together():
+    done = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout.splitlines()[-1])
+    assert got["losses"][1] < got["losses"][0]
+    assert all(got["moved"][part] > 1e-6 for part in ("heard", "items", "encoder")), got
+    assert got["apart"] < 1e-6
+
+
 def _told(batch):
     """[S, R] the answers of the pairs that hear something."""
     return tf.gather(answers_of(batch), batch.words.place, batch_dims=1).numpy()
@@ -163,11 +232,10 @@ def test_towers_learn_to_listen_and_answer_silence_as_if_they_could_not(world, s
     passes = pair_passes(
         dataset, targets=4, context=6, batch_size=40, negatives=12, seed=5, spoken=spoken, spoken_share=0.5
     )
-    batches = [batch for index in range(20) for batch in passes(index)]
     for learner in (model, twin):
         learner.compile(tf.keras.optimizers.Adam(0.01))
-        for batch in batches:
-            learner.train_step(batch)
+        for index in range(20):
+            learner.fit(passes(index), verbose=0)
     empty = History(*(tf.zeros([20, 1], kind) for kind in (tf.int32, tf.int32, tf.int64)))
     silent = model.query(empty)
     np.testing.assert_allclose(silent, twin.query(empty), atol=1e-4)
