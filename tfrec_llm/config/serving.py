@@ -30,7 +30,9 @@ class Serving:
     max_utterance: int = setting(2000, "characters of an utterance", low=1)
     max_events: int = setting(500, "events in one feedback request", low=1)
     max_body: int = setting(1_000_000, "bytes of a request", low=1000)
-    threads: int = setting(0, "threads of the model; 0 = number of cores", low=0)
+    threads: int = setting(
+        0, "threads of the model; 0 = all: one decides and the rest encode, if another engine does", low=0
+    )
     learn: bool = setting(False, "the policy learns from the event log while it is served, see [learn]")
     follow_seconds: float = setting(
         1.0, "how often the server looks whether another version is labelled stable", low=0.05

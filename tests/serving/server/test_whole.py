@@ -19,6 +19,7 @@ from tests.serving.server.running import ROOT, SECRET, START_SECONDS, Server, wh
 from tfrec_llm import config as configs
 from tfrec_llm import data, text
 from tfrec_llm.feedback import EventLog, sqlite_url, user_key
+from tfrec_llm.serving.columns import HEARD, NUMBERS, inputs_of, lists_of
 from tfrec_llm.serving.server.answering import Answering, RequestEncoder
 from tfrec_llm.text.classification.heads import Head
 from tfrec_llm.text.slots import SlotModel, split_bounds
@@ -141,13 +142,34 @@ def test_what_it_prints_holds_neither_texts_nor_ids(server, client):
     assert not [word for word in ("Zebulon", "Zanzibar", "user 1", "手机") if word in server.said()]
 
 
-def test_the_fast_engine_encodes_as_the_export(smoke_run):
+@pytest.mark.parametrize("engine", ["export", "tensorflow", "openvino"])
+def test_a_batch_is_decided_as_by_the_signatures_one_after_the_other(smoke_run, items, engine):
     model = tf.saved_model.load(str(smoke_run / "export" / "1"))
     language = text.load(configs.load(smoke_run / "config.toml"), smoke_run / "text")
-    fast = Answering(model, RequestEncoder(language, "tensorflow"), 5)
-    slow = Answering(model, None, 5)
-    said = ["something funny", "手机", "under 20 euros"]
-    np.testing.assert_allclose(fast._embed(said), slow._embed(said), atol=1e-5)
+    answering = Answering(model, None if engine == "export" else RequestEncoder(language, engine), 5)
+    said = ["", "something funny", "手机", "  ", "under 20 euros"]
+    blank = {"user_id": "", "history_event": [], "history_time": [], "attributes": [], "exclude": [], "k": 3}
+    rows = [
+        {**blank, "request_id": f"r{row}", "utterance": text, "history": items[row : 2 * row], "request_time": 10**9}
+        for row, text in enumerate(said)
+    ]
+    head, arrays = answering(rows)
+    tokens = model.signatures["tokenize"](utterance=tf.constant(said))
+    has_text = np.array([False, True, True, False, True])
+    embedding = model.signatures["encode_text"](**tokens)["embedding"].numpy() * has_text[:, None]
+    asked = {name: tf.constant(values) for name, values in inputs_of(rows, answering.widths).items()}
+    outputs = model.signatures["decide"](embedding=tf.constant(embedding), has_text=tf.constant(has_text), **asked)
+    wanted = lists_of({name: outputs[name].numpy() for name in HEARD})
+    assert (answering.engine, head["has_text"]) == (engine, has_text.tolist())
+    np.testing.assert_allclose(arrays["embedding"], embedding, atol=1e-5)
+    np.testing.assert_allclose(arrays["context"], outputs["context"], atol=1e-4)
+    for name, values in wanted.items():
+        if name in NUMBERS:
+            np.testing.assert_allclose(head["rows"][name], values, atol=1e-4, err_msg=name)
+        else:
+            assert head["rows"][name] == values, name
+    assert 0 < head["seconds"]["encode"] <= sum(head["seconds"].values())
+    assert answering(rows[:1])[0]["seconds"]["encode"] == 0
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
@@ -159,7 +181,7 @@ def test_the_fast_engine_in_bfloat16_keeps_directions_and_the_digits_of_prices(s
     fast = RequestEncoder(language, engine, tf.bfloat16, 2)
     assert fast.name == engine
     ids, mask = language.tokenize(tf.constant(["something funny", "手机 1299元以内", "under 4097.5 dollars"]))
-    ours, exact = fast(ids.numpy(), mask.numpy()), language.encode_request(ids, mask)
+    ours, exact = fast(ids, mask), language.encode_request(ids, mask)
     np.testing.assert_allclose(split_bounds(ours, language.dim)[1], [[0, 0], [0, 1299], [0, 4097.5]], rtol=1e-5)
     assert cosines(ours[:, : language.dim], exact[:, : language.dim]).min() > 0.998
 

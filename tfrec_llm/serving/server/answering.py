@@ -28,7 +28,7 @@ class Answering:
 
     Args:
       model: the SavedModel.
-      encode: ids [R, L], mask [R, L] -> embeddings [R, D]; None = the export's own `encode_text`.
+      encode: ids [R, L], mask [R, L] -> embeddings [R, D], tensors, in a graph; None = the export's own `encode_text`.
       log_candidates: candidates whose features are handed back.
 
     Attributes:
@@ -44,7 +44,10 @@ class Answering:
         spec = self._decide.structured_input_signature[1]
         self.widths = {name: spec[name].shape[1] for name in WIDE}
         self._encode, self.engine = encode or self._encode_in_export, getattr(encode, "name", "export")
-        self._dim, self.candidates = self._embed(["warm"]).shape[1], 0
+        self._dim, self.candidates = getattr(encode, "dim", 0) or self._embed(tf.constant(["warm"])).shape[1], 0
+        rows = {"utterance": tf.TensorSpec([None], tf.string), "place": tf.TensorSpec([None, 1], tf.int64)}
+        asked = {name: tf.TensorSpec(one.shape, one.dtype) for name, one in spec.items() if name != "embedding"}
+        self._hear = tf.function(self._decide_hearing, autograph=False).get_concrete_function(**rows, **asked)
 
     def __call__(self, rows: Sequence[Row]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Decides a batch.
@@ -53,25 +56,31 @@ class Answering:
           rows: [B] asks.
 
         Returns:
-          Lists by name and the seconds of `encode` and `decide`; and the arrays context, features and embedding.
+          Lists by name and the seconds of `encode` (until the utterances were vectors) and `decide` (from then on);
+          and the arrays context, features and embedding.
         """
-        began = time.perf_counter()
+        began, clock = time.perf_counter(), time.time()
         spoken = [place for place, row in enumerate(rows) if row["utterance"].strip()]
-        embedding, has_text = np.zeros((len(rows), self._dim), np.float32), np.zeros(len(rows), bool)
-        if spoken:
-            embedding[spoken] = self._embed([rows[place]["utterance"] for place in spoken])
-            has_text[spoken] = True
-        encoded = time.perf_counter()
+        has_text = np.zeros(len(rows), bool)
+        has_text[spoken] = True
         asked = {name: tf.constant(values) for name, values in inputs_of(rows, self.widths).items()}
-        outputs = self._decide(embedding=tf.constant(embedding), has_text=tf.constant(has_text), **asked)
+        asked["has_text"] = tf.constant(has_text)
+        if spoken:
+            said, place = [rows[row]["utterance"] for row in spoken], np.array(spoken, np.int64)[:, None]
+            outputs = self._hear(utterance=tf.constant(said), place=tf.constant(place), **asked)
+            embedding, encoding = outputs["embedding"].numpy(), float(outputs["encoded"]) - clock
+        else:
+            embedding, encoding = np.zeros((len(rows), self._dim), np.float32), 0.0
+            outputs = self._decide(embedding=tf.constant(embedding), **asked)
         heard = {name: outputs[name].numpy() for name in HEARD}
-        self.candidates = heard["candidate_ids"].shape[1]
-        seconds = {"encode": encoded - began, "decide": time.perf_counter() - encoded}
+        self.candidates, whole = heard["candidate_ids"].shape[1], time.perf_counter() - began
+        encoding = min(max(encoding, 0.0), whole)  # the clock may have been set meanwhile
         arrays = {
             "context": heard["context"].astype(np.float32),
             "features": heard["features"][:, : self._log_candidates].astype(np.float32),
             "embedding": embedding,
         }
+        seconds = {"encode": encoding, "decide": whole - encoding}
         return {"rows": lists_of(heard), "has_text": has_text.tolist(), "seconds": seconds}, arrays
 
     def lists(self, rows: Sequence[Row]) -> dict[str, list]:
@@ -101,14 +110,36 @@ class Answering:
             variables[name].assign(value)
         self._model.version.assign(version)
 
-    def _embed(self, utterances: Sequence[str]) -> np.ndarray:
-        tokens = self._tokenize(utterance=tf.constant(list(utterances)))
-        ids, mask = tokens["ids"].numpy(), tokens["mask"].numpy()
-        longest = max(int(mask.any(axis=0).sum()), 2)  # the rest of the fixed width is padding
-        return self._encode(ids[:, :longest], mask[:, :longest])
+    def _decide_hearing(
+        self, utterance: tf.Tensor, place: tf.Tensor, has_text: tf.Tensor, **asked: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """`decide` in one graph with what it hears, so that the history is read while utterances are encoded.
 
-    def _encode_in_export(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return self._encode_text(ids=tf.constant(ids), mask=tf.constant(mask))["embedding"].numpy()
+        Args:
+          utterance: [R] string.
+          place: [R, 1] int64, the rows that say them.
+          has_text: [B] bool.
+          asked: the other inputs of `decide`.
+
+        Returns:
+          What is heard of `decide`, `embedding` [B, D], and `encoded`, when it was there, in seconds since 1970.
+        """
+        shape = tf.cast(tf.stack([tf.shape(has_text)[0], self._dim]), tf.int64)
+        embedding = tf.ensure_shape(tf.scatter_nd(place, self._embed(utterance), shape), [None, self._dim])
+        with tf.control_dependencies([embedding]):
+            encoded = tf.timestamp()
+        outputs = self._decide(embedding=embedding, has_text=has_text, **asked)
+        return {**{name: outputs[name] for name in HEARD}, "embedding": embedding, "encoded": encoded}
+
+    def _embed(self, utterance: tf.Tensor) -> tf.Tensor:
+        """[R] string -> [R, D]."""
+        tokens = self._tokenize(utterance=utterance)
+        longest = tf.reduce_sum(tf.cast(tf.reduce_any(tokens["mask"], axis=0), tf.int32))
+        longest = tf.maximum(longest, 2)  # the rest of the fixed width is padding
+        return self._encode(tokens["ids"][:, :longest], tokens["mask"][:, :longest])
+
+    def _encode_in_export(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return self._encode_text(ids=ids, mask=mask)["embedding"]
 
 
 class TokenEncoder(tf.Module):
@@ -139,6 +170,7 @@ class RequestEncoder:
 
     Attributes:
       name: of the engine that was had.
+      dim: how many numbers an utterance becomes.
     """
 
     def __init__(
@@ -150,18 +182,17 @@ class RequestEncoder:
         rounded: bool = False,
     ):
         cosine = functools.partial(_least_cosine, model) if rounded else None
-        self._engine = make_single(TokenEncoder(model), engine, dtype, threads, cosine)
-        self.name, specs = (
-            self._engine.name,
-            (tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)),
-        )
-        self._finish = tf.function(
-            model.request_of, input_signature=[*specs, tf.TensorSpec([None, None, model.dim], tf.float32)]
-        )
+        self._model, self._engine = model, make_single(TokenEncoder(model), engine, dtype, threads, cosine)
+        self.name, self.dim = self._engine.name, model.request_dim
+        self._thread = ThreadPoolExecutor(1, "encode")  # OpenVINO ends the process where one of TensorFlow's asks it
 
-    def __call__(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """ids, mask [B, L] -> [B, D or D + 2] float32, as of `TextModel.encode_request`."""
-        return self._finish(ids, mask, self._engine(ids, mask)).numpy()
+    def __call__(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """ids, mask [B, L] -> [B, D or D + 2] float32, as of `TextModel.encode_request`; in a graph too."""
+        tokens = tf.numpy_function(self._tokens, [ids, mask], tf.float32, stateful=False)
+        return self._model.request_of(ids, mask, tf.ensure_shape(tokens, [None, None, self._model.dim]))
+
+    def _tokens(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return self._thread.submit(self._engine, ids.copy(), mask.copy()).result()
 
 
 def _least_cosine(model: text.TextModel, engine: Engine) -> float:
@@ -180,7 +211,7 @@ def load(folder: Path, run: Path, engine: str, threads: int, log_candidates: int
       folder: the version's folder.
       run: the run folder, whose encoder the engine takes.
       engine: `export`, or a name of `text.encoders.engine`; where the run's encoder cannot be had, the export encodes.
-      threads: of the engine; 0 = the cores of this process, however many TensorFlow was given.
+      threads: of the engine; 0 = the cores of this process but one, on which the history is read meanwhile.
       log_candidates: candidates whose features are handed back.
 
     Raises:
@@ -205,7 +236,7 @@ def _fast(run: Path, engine: str, threads: int) -> Callable | None:
         return None
     try:
         config = configs.load(run / "config.toml")
-        model, threads = text.load(config, run / "text"), threads or available_cores()
+        model, threads = text.load(config, run / "text"), threads or max(available_cores() - 1, 1)
         made = RequestEncoder(
             model, engine, tf.as_dtype(precision_of(config.text)), threads, rounded=config.text.precision == "auto"
         )
