@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec_llm.config import setting
+from tfrec_llm.layers.norm import normalised
 from tfrec_llm.types import Modalities
 
 
@@ -89,7 +90,7 @@ class ModalityFusion(tf.keras.Model):
             flags.append(present)
         joined = self.join(tf.stack(tokens, axis=1), tf.stack(flags, axis=1), training)
         joined = self.dropout(joined, training=training)
-        return self.to_context(self.normalise(tf.cast(joined, tf.float32)))
+        return self.to_context(normalised(self.normalise, tf.cast(joined, tf.float32)))
 
 
 class Modality(tf.keras.layers.Layer):

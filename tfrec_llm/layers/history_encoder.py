@@ -126,7 +126,7 @@ class HistoryEncoder(tf.keras.layers.Layer):
     def _encoded(self, means: tf.Tensor, training: bool | None) -> tf.Tensor:
         """[B, P, J, D] means of the events -> [B, P, D]."""
         flat = tf.reshape(means, tf.concat([tf.shape(means)[:2], [len(self.half_lives) * self.dim]], 0))
-        direct = tf.einsum("bpjd,jd->bpd", means, tf.cast(self._mix, means.dtype))
+        direct = tf.reduce_sum(means * tf.cast(self._mix, means.dtype), axis=2)
         return direct + self._out(self._drop(self._hidden(flat), training=training))
 
     def _weights(self, values: tf.Tensor, history: History, until: tf.Tensor) -> tf.Tensor:

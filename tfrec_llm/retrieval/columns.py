@@ -92,7 +92,8 @@ class Columns(tf.Module):
 
         def products(names: Mapping[str, int], table: tf.Variable) -> list[Tensor]:
             rows = tf.split(rows_of(table, item_ids)[..., : sum(names.values())], [*names.values()], axis=-1)
-            return [tf.einsum("bkq,bq->bk", part, vectors[name]) for name, part in zip(names, rows, strict=True)]
+            named = zip(names, rows, strict=True)
+            return [tf.reduce_sum(part * vectors[name][:, tf.newaxis], axis=2) for name, part in named]
 
         silent = products(self._silent, self.silent) if self._silent else []
         if self.spoken is None:

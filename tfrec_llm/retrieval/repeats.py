@@ -43,7 +43,12 @@ def held_at(history: History, basket: bool, item_ids: Tensor) -> tuple[Tensor, T
     """
     same = tf.cast(item_ids[:, :, tf.newaxis] == tf.cast(history.item, tf.int32)[:, tf.newaxis, :], tf.float32)
     once, recent = _worth(history, basket)
-    return tf.math.log1p(tf.einsum("bnt,bt->bn", same, once)), tf.math.log1p(tf.einsum("bnt,bt->bn", same, recent))
+    return _log_sum(same, once), _log_sum(same, recent)
+
+
+def _log_sum(same: Tensor, worth: Tensor) -> Tensor:
+    """[B, n] log(1 + s) of the sums s of what the events that are the item are worth, [B, n, T] and [B, T]."""
+    return tf.math.log1p(tf.reduce_sum(same * worth[:, tf.newaxis], axis=2))  # of one row faster than a product
 
 
 def held_without(history: History, left: LeftOut, item_ids: Tensor) -> tuple[Tensor, Tensor]:
