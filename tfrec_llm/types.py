@@ -56,6 +56,14 @@ class BehaviourSignals(NamedTuple):
     time_gap: Tensor  # [B] expected log2(1 + seconds) to the next event
 
 
+class SignalsWithout(NamedTuple):
+    """The same, and what is asked by histories that lack one of their newest events."""
+
+    signals: BehaviourSignals
+    queries: Tensor  # [B, L + 1, Q], the last one of the whole history; of no meaning in views of a shorter history
+    begun: Tensor  # there when the longest part of the work can begin; what is less urgent may wait for it
+
+
 class ItemVectors(NamedTuple):
     """What items are, one row per item index."""
 

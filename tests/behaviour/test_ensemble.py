@@ -39,7 +39,7 @@ def test_its_logits_are_the_mean_of_the_members(second):
 
 def test_histories_that_lack_an_event_are_not_read_again():
     both, asked = Ensemble([make("lstm"), other("lstm")]), history()
-    signals, views = both.signals_without(asked, leave_out(asked, LAST))
+    signals, views, _ = both.signals_without(asked, leave_out(asked, LAST))
     copies, item = without_each(asked, LAST)
     copied = both.signals(copies).query.numpy().reshape(4, LAST, -1)
     there = np.asarray(item) > 0

@@ -25,7 +25,7 @@ def made():
 def test_states_are_those_of_the_layer(last):
     layer, inputs, after = made()
     after = tf.pad(after, [[0, 0], [0, 6], [0, 0]])[:, :last]
-    whole, without = last_states(layer, inputs, tf.constant(COUNTS), after)
+    whole, without, _ = last_states(layer, inputs, tf.constant(COUNTS), after)
     assert without.shape == (len(COUNTS), last, H)
     for row, count in enumerate(COUNTS):
         np.testing.assert_allclose(whole[row], layer(inputs[row : row + 1])[0, count], atol=1e-6)

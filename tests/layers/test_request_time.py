@@ -90,7 +90,7 @@ def test_queries_of_the_behaviour_model_without_an_event(last):
     model, history = make(), some_history()
     shaken(model.request)
     time = moment(history)
-    signals, views = model.signals_without(history, leave_out(history, last, time))
+    signals, views, _ = model.signals_without(history, leave_out(history, last, time))
     tf.nest.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), signals, model.signals(history, time)
     )

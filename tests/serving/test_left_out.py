@@ -62,7 +62,7 @@ def test_items_ages_and_places():
 def test_queries_of_the_behaviour_model(last):
     model, history = make(), some_history()
     model.body.start.assign(tf.random.stateless_normal(model.body.start.shape, (1, 2)))
-    signals, views = model.signals_without(history, leave_out(history, last))
+    signals, views, _ = model.signals_without(history, leave_out(history, last))
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), signals, model.signals(history))
     copies, item = without_each(history, last)
     assert views.shape == (len(LENGTHS), last + 1, model.settings.dim + 1)

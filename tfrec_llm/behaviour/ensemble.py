@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfrec_llm.behaviour.sequence import SequenceModel
 from tfrec_llm.config import Config
 from tfrec_llm.layers.left_out import LeftOut
-from tfrec_llm.types import BehaviourSignals, History
+from tfrec_llm.types import BehaviourSignals, History, SignalsWithout
 
 FIRST = "behaviour"  # folder in the run of the model itself
 _SEED_STEP = 1009  # between members
@@ -54,10 +54,10 @@ class Ensemble(tf.Module):
         """Whether there is `signals_without`: only if every member has it."""
         return all(model.one_pass for model in self.models)
 
-    def signals_without(self, history: History, left: LeftOut) -> tuple[BehaviourSignals, tf.Tensor]:
+    def signals_without(self, history: History, left: LeftOut) -> SignalsWithout:
         """As `SequenceModel.signals_without`."""
-        told, queries = zip(*(model.signals_without(history, left) for model in self.models), strict=True)
-        return self._joined(told), tf.concat(queries, axis=2) / len(self.models)
+        told, queries, begun = zip(*(model.signals_without(history, left) for model in self.models), strict=True)
+        return SignalsWithout(self._joined(told), tf.concat(queries, axis=2) / len(self.models), begun[0])
 
     def item_table(self) -> tf.Tensor:
         """[N+2, sum of the members' widths]: times the query = mean of the next-item logits."""

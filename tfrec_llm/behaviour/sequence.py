@@ -17,9 +17,10 @@ from tfrec_llm.layers.left_out import LeftOut
 from tfrec_llm.layers.lstm import LSTM
 from tfrec_llm.layers.lstm_left_out import last_states
 from tfrec_llm.layers.noise import QUIET, Noise
+from tfrec_llm.layers.norm import normalised
 from tfrec_llm.layers.request_time import RequestTime
 from tfrec_llm.layers.unseen import seen_items
-from tfrec_llm.types import BehaviourSignals, History, Pieces
+from tfrec_llm.types import BehaviourSignals, History, Pieces, SignalsWithout
 
 _NEVER = -3e4  # bias in training of an item that training never saw; half precision holds it
 
@@ -143,26 +144,22 @@ class SequenceModel(tf.keras.Model):
         """Whether there is `signals_without`: only of bodies and domains where a history is one step after another."""
         return isinstance(self.body, LSTM) and not self.basket
 
-    def signals_without(self, history: History, left: LeftOut) -> tuple[BehaviourSignals, tf.Tensor]:
+    def signals_without(self, history: History, left: LeftOut) -> SignalsWithout:
         """As `signals`, and the queries of histories that lack one of their newest events, in one pass.
 
         Args:
           history: [B, T] each.
           left: which events are missing.
-
-        Returns:
-          The signals of the whole histories; and [B, L + 1, dim+1] queries, the last one of the whole history; in views
-          of a history that is shorter, numbers that mean nothing.
         """
         inputs, gone = self._inputs(history, None, None, QUIET), left.gone[:, :-1]  # [B, T, I], [B, L]
         next_place = tf.clip_by_value(gone + 1, 0, tf.shape(inputs)[1] - 1)
         after = self.inputs_layer.with_gap(tf.gather(inputs, next_place, batch_dims=1), left.gap[:, :-1])
-        state, without = last_states(self.body, inputs, gone[:, 0] + 1, after)  # [B, H], [B, L, H]
-        signals = self._signals(state, left.request[:, -1])
-        normed = self.norm(tf.reshape(without, (-1, self.settings.units)))
+        states = last_states(self.body, inputs, gone[:, 0] + 1, after)
+        signals = self._signals(states.whole, left.request[:, -1])
+        normed = normalised(self.norm, tf.reshape(states.without, (-1, self.settings.units)))
         queries = self._query(self.request(normed, tf.reshape(left.request[:, :-1], (-1,))))
         queries = tf.reshape(queries, (-1, gone.shape[1], self.settings.dim + 1))
-        return signals, tf.concat([queries, signals.query[:, None]], axis=1)
+        return SignalsWithout(signals, tf.concat([queries, signals.query[:, None]], axis=1), states.begun)
 
     def item_table(self):
         """[N+2, dim+1] float32: times the query = next-item logit; rows 0 and 1 are no items."""
@@ -209,7 +206,7 @@ class SequenceModel(tf.keras.Model):
 
     def _signals(self, state, waits):
         """The signals of states [B, H], asked after waits [B]."""
-        normed = self.norm(state)
+        normed = normalised(self.norm, state)
         query = self._query(self.request(normed, waits))
         return BehaviourSignals(query, state, self.to_event(normed), self.to_gap(normed)[:, 0])
 

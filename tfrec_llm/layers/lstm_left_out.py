@@ -1,10 +1,13 @@
-"""The last state of an LSTM after whole histories, and after those that lack one of their newest steps, in one pass.
+"""The last state of an LSTM after whole histories, and after those that lack one of their newest steps.
 
 For answering, not for training: there is no gradient and no dropout. The served behaviour model answers and explains
 with it. A row of a batch is too little work for its operations, so here are few of them: histories end together, and
 where one has not begun its gates are shut instead of its state being chosen; some steps are laid out in each turn of
-the loops.
+the loops. The whole histories are run to their end in a loop of their own: what an answer needs is there early, and
+what its reasons need is computed on another core meanwhile.
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -15,7 +18,15 @@ _TURN = 5  # steps in one turn of a loop, which costs as much as half a step
 _SHUT = 1e4  # a sum of this size shuts or opens a gate
 
 
-def last_states(layer: LSTM, inputs: tf.Tensor, counts: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+class LastStates(NamedTuple):
+    """Of histories, whole and without one step."""
+
+    whole: tf.Tensor  # [B, H] float32
+    without: tf.Tensor  # [B, L, H] float32, without the l-th newest step; of no meaning after l steps or fewer
+    begun: tf.Tensor  # of any shape, there when the first step can be taken; what is less urgent may wait for it
+
+
+def last_states(layer: LSTM, inputs: tf.Tensor, counts: tf.Tensor, after: tf.Tensor) -> LastStates:
     """Runs a built layer over histories.
 
     A history that lacks a step goes on from the state before it, over the steps after it, beside the whole one and
@@ -26,10 +37,6 @@ def last_states(layer: LSTM, inputs: tf.Tensor, counts: tf.Tensor, after: tf.Ten
       inputs: [B, T, I], padded on the right.
       counts: [B] steps of each history.
       after: [B, L, I] input of the step after the l-th newest one, as it is without that one; row 0 is not read.
-
-    Returns:
-      [B, H] float32 of the whole histories and [B, L, H] of those that lack the l-th newest step; of no meaning where
-      a history has l steps or fewer.
     """
     last, units, batch, longest = after.shape[1], layer.units, tf.shape(inputs)[0], tf.reduce_max(counts)
     late = tf.minimum(_turns(longest), -(-last // _TURN))  # turns in which rows begin
@@ -44,13 +51,15 @@ def last_states(layer: LSTM, inputs: tf.Tensor, counts: tf.Tensor, after: tf.Ten
     changed = tf.gather(tf.transpose(after, (1, 0, 2)), tf.minimum(gap, last - 1))
     changed = _gates(layer, changed, counts - 1 - gap[:, None], recurrent)
     changed = tf.reshape(changed, [late, _TURN, batch, 4 * units])
-    states = _run(layer, gates, changed, early, late, recurrent)  # [R * B, H]
+    whole, states = _run(layer, gates, changed, early, late, recurrent)  # [B, H], [R * B, H]
     states = tf.transpose(tf.reshape(states, [-1, batch, units]), (1, 0, 2))[:, : last + 1]
     states = tf.pad(states, [[0, 0], [0, last + 1 - tf.shape(states)[1]], [0, 0]])
     begun = tf.stack([counts > 0, counts > 1], axis=1)[..., None]  # nothing was read before a first step
-    first = tf.where(begun, states[:, :2], tf.cast(layer.start[0], tf.float32))
-    without = tf.concat([first[:, 1:], states[:, 2:]], axis=1)
-    return first[:, 0], tf.ensure_shape(without, [None, last, units])
+    start = tf.cast(layer.start[0], tf.float32)
+    without = tf.concat([tf.where(begun[:, 1:], states[:, 1:2], start), states[:, 2:]], axis=1)
+    return LastStates(
+        tf.where(begun[:, 0], whole, start), tf.ensure_shape(without, [None, last, units]), gates[:1, :1, :1, :1]
+    )
 
 
 def _turns(steps: tf.Tensor) -> tf.Tensor:
@@ -72,8 +81,8 @@ def _gates(layer: LSTM, inputs: tf.Tensor, place: tf.Tensor, recurrent: tf.Tenso
 
 def _run(
     layer: LSTM, gates: tf.Tensor, changed: tf.Tensor, early: tf.Tensor, late: tf.Tensor, recurrent: tf.Tensor
-) -> tf.Tensor:
-    """Runs over all steps, the late ones with a row more after each.
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Runs over all steps; and over the late ones again, with a row more after each.
 
     Args:
       layer: for its start.
@@ -84,8 +93,8 @@ def _run(
       recurrent: [H, 4H].
 
     Returns:
-      [(2 + late * TURN) * B, H] states of the whole histories, then of those that lack the newest step, and so on; the
-      last rows mean nothing.
+      [B, H] states of the whole histories; and [(2 + late * TURN) * B, H], the same again, then of those that lack the
+      newest step, and so on; the last rows mean nothing.
     """
     batch, units = tf.shape(gates)[2], layer.units
 
@@ -104,16 +113,19 @@ def _run(
         return t + 1, h, c
 
     start = (0, tf.zeros([batch, units]), tf.tile(tf.cast(layer.start[1:], tf.float32), [batch, 1]))
-    _, h, c = loop(alone, start, early)
+    early_state = loop(alone, start, early)
+    _, whole, _ = loop(alone, early_state, early + late)
+    _, h, c = early_state
     rows = tf.TensorShape([None, units])
-    return tf.while_loop(
+    _, states, _ = tf.while_loop(
         lambda t, *_: t < late,
         beside,
         (0, tf.concat([h, h], axis=0), tf.concat([c, c], axis=0)),
         shape_invariants=(tf.TensorShape([]), rows, rows),
         maximum_iterations=late,
         parallel_iterations=1,
-    )[1]
+    )
+    return whole, states
 
 
 def _step(gates: tf.Tensor, h: tf.Tensor, c: tf.Tensor, recurrent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

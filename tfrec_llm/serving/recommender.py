@@ -132,16 +132,21 @@ class Recommender(tf.Module):
 
     def read(
         self, history: History, request_time: Tensor, embedding: Tensor, has_text: Tensor
-    ) -> tuple[Read, Views | None]:
-        """Reads a request once for `answer` and for `because`; None where `because` must read copies of the history."""
+    ) -> tuple[Read, Views | None, list[Tensor]]:
+        """Reads a request once for `answer` and for `because`; None where `because` must read copies of the history.
+
+        The recurrence takes longest, so it is begun first: all else may wait for the tensors that are returned last.
+        """
         behaviour, towers = self.path.behaviour, self.path.towers
         if not behaviour.one_pass:
             query = towers.query(history, request_time, embedding, has_text)
-            return (behaviour.signals(history, request_time), query), None
+            return (behaviour.signals(history, request_time), query), None, []
         left = leave_out(history, self.settings.retrieval.explain, request_time)
-        signals, without = behaviour.signals_without(history, left)
-        of_towers = towers.query_without(history, left, embedding, has_text)
-        return (signals, of_towers[:, -1]), Views(left, without, of_towers)
+        signals, without, begun = behaviour.signals_without(history, left)
+        with tf.control_dependencies([begun]):
+            later = _waiting(history)
+        of_towers = towers.query_without(later, left, embedding, has_text)
+        return (signals, of_towers[:, -1]), Views(left, without, of_towers), [begun]
 
     def because(self, history: History, request_time: Tensor, answer: Answer, views: Views | None = None) -> Tensor:
         """[B, n, 3] history items without which the slate's items would score least (exact leave-one-out)."""
@@ -179,14 +184,16 @@ class Recommender(tf.Module):
         embedding, bounds = split_bounds(embedding, self.path.text.dim)
         bounds = tf.where(has_text[:, None], bounds, 0.0)
         history = self.indexed_history(request)
-        exclude = self.items.indices(request.exclude)
         slots = tf.maximum(tf.reduce_max(request.k), 1)  # one slot is filled even where none is wanted
-        read, views = self.read(history, request.request_time, embedding, has_text)
+        read, views, begun = self.read(history, request.request_time, embedding, has_text)
+        with tf.control_dependencies(begun):
+            later, excluded = _waiting(history), tf.identity(request.exclude)
+        exclude = self.items.indices(excluded)
         answer = self.answer(
-            history, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
+            later, request.request_time, embedding, has_text, exclude, slots, request.request_id, bounds,
             request.attributes, read,
         )  # fmt: skip
-        reasons = self.because(history, request.request_time, answer, views)
+        reasons = self.because(later, request.request_time, answer, views)
         return {
             **self._shown(answer, reasons, request.k),
             **self._said(answer.signals, has_text),
@@ -262,6 +269,11 @@ SERVED = (
     "because", "model_version",
 )  # fmt: skip
 LOGGED = ("context", "candidate_ids", "features", "slot_probabilities")
+
+
+def _waiting(history: History) -> History:
+    """The same history, there when the tensors are on which what is made now depends."""
+    return History(*(tf.identity(values) for values in history))
 
 
 def _best(name: str, probabilities: Tensor, labels: Sequence[str], has_text: Tensor) -> dict[str, Tensor]:
