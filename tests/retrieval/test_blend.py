@@ -8,7 +8,7 @@ from tfrec_llm.config import Config
 from tfrec_llm.retrieval import blend
 from tfrec_llm.retrieval.blend import calibrate, fit_blend, flat, join_rows, single
 from tfrec_llm.retrieval.candidates import CandidateSource
-from tfrec_llm.retrieval.descent import descend
+from tfrec_llm.retrieval.descent import descend, descend_crossed
 from tfrec_llm.retrieval.moments import BlendBatch, Moments
 from tfrec_llm.types import History
 
@@ -99,6 +99,27 @@ def test_of_many_rows_some_are_drawn_and_the_weights_are_still_found(world, as_h
     assert {entry["n"] for entry in figures.values()} == {40}
     weights = source.weights.numpy()[:, :2] / source.scale.numpy()[:2]
     np.testing.assert_allclose(weights, [[0.5, 1.0], [0.5, 1.0]], atol=0.35)
+
+
+def test_where_hardly_a_row_stops_all_are_learnt_from(world, as_history, stage):
+    source, rows = made(world, as_history, signal={"towers": 1.0, "behaviour": 0.5})
+    misled = rows.target.copy()
+    misled[0] = np.argmin(rows.queries["towers"][0][:1] @ source.columns.silent.numpy()[3:, 5:10].T) + 3
+    rows = rows._replace(target=misled, stop=np.arange(ROWS) == 0)  # the one that stops says the contrary of all others
+    figures = fit_blend(source, [rows], Config(), stage("blend"))
+    weights = source.weights.numpy()[:, :2] / source.scale.numpy()[:2]
+    np.testing.assert_allclose(weights, [[0.5, 1.0], [0.5, 1.0]], atol=0.3)
+    assert {entry["n"] for entry in figures.values()} == {ROWS}
+
+
+def test_crossed_rows_that_teach_nothing_leave_the_start(world, as_history):
+    source, rows = made(world, as_history, signal={})
+    rows, some, draw = join_rows([rows]), np.arange(60), np.random.default_rng(0)
+    start = np.zeros(20)  # equal items, and no weights are right
+    learnt = descend(Moments(source, rows), start, some, some)
+    crossed = descend_crossed(Moments(source, rows), start, some, draw)
+    assert np.abs(crossed).sum() < 0.3 * np.abs(learnt).sum()
+    np.testing.assert_array_equal(descend_crossed(Moments(source, rows), start, some[:3], draw), start)
 
 
 def test_what_is_said_counts_where_something_is_said(world, as_history, stage):

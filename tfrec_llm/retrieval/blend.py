@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfrec_llm.config import Config
 from tfrec_llm.retrieval.candidates import CandidateSource
-from tfrec_llm.retrieval.descent import descend
+from tfrec_llm.retrieval.descent import descend, descend_crossed
 from tfrec_llm.retrieval.first_places import first_place_factors
 from tfrec_llm.retrieval.moments import BlendBatch, Moments
 from tfrec_llm.training import Stage
@@ -21,6 +21,7 @@ from tfrec_llm.types import FIRST_ITEM
 
 LEARN_ROWS, STOP_ROWS = 6000, 2000  # at most: a few dozen weights are known well from so many, and each pass costs all
 SCALES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)  # of weights that were turned towards the first places
+FEW = 30  # stopping rows: with fewer of them all rows are crossed instead
 ENOUGH = 32  # utterances whose mean is worth more than the items' mean
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ def fit_blend(
 
     It starts at the best single source, and what it keeps has neither a higher loss on the stopping rows nor a lower
     NDCG@10 on all rows that it read than that: the stopping rows alone are too few to tell NDCGs apart, the weights
-    too few to be learnt by heart. Then `first_places` turns it towards the first ten, where that gains, whatever
-    it costs in loss. Of more than `LEARN_ROWS` rows (`STOP_ROWS` of those that stop) some are drawn.
+    too few to be learnt by heart. Where fewer than `FEW` rows stop, all are learnt from, and judged by weights that
+    have not seen them. Then `first_places` turns it towards the first ten, where that gains, whatever it costs in
+    loss. Of more than `LEARN_ROWS` rows (`STOP_ROWS` of those that stop) some are drawn.
 
     Args:
       source: as built; its scales and weights are set.
@@ -51,13 +53,15 @@ def fit_blend(
     if not len(learn):
         _log.warning("%s: no rows to learn the blend from, all sources keep the same weight", stage.name)
         return {}
-    stop = stop if len(stop) else learn
+    few = len(stop) < FEW
+    if few:
+        learn = stop = np.union1d(learn, stop)
     calibrate(source, rows, np.random.default_rng(config.seed).permutation(learn))
     moments = Moments(source, rows)
     alone = [moments(single(source, place), stop) for place in range(len(source.source_names))]
     best = int(np.argmax([figures.gain for figures in alone]))
     start = descend(moments, single(source, best), learn, stop, only=own_weights(source, best))
-    theta = descend(moments, start, learn, stop)
+    theta = descend_crossed(moments, start, learn, draw) if few else descend(moments, start, learn, stop)
     assign(source, theta)
     theta = _turned(source, rows, moments, theta, np.union1d(learn, stop), draw)
     assign(source, theta)
