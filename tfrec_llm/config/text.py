@@ -15,7 +15,10 @@ class Regularise:
     )
     label_smoothing: float = setting(0.0, "share of a target spread over all labels", low=0, high=0.9)
     adversarial: str = setting("none", "perturbed word vectors", choices=("none", "fgm", "pgd"))
-    epsilon: float = setting(0.5, "fgm, pgd: length of the perturbation of a text's word vectors", low=0)
+    epsilon: float = setting(0.05, "fgm, pgd: length of the perturbation of a text's word vectors", low=0)
+    vector_epsilon: float = setting(
+        0.5, "fgm, pgd: the same of a text's standardised vector, where the encoder is frozen", low=0
+    )
     pgd_steps: int = setting(3, "pgd: steps towards the worst perturbation", low=1)
     r_drop: float = setting(0.0, "weight of the divergence of two passes with different dropout; 0 = off", low=0)
     weight_average: float = setting(0.0, "decay of the moving average of the weights; 0 = off", low=0, high=0.99999)

@@ -12,21 +12,28 @@ from tfrec_llm.config import Regularise
 
 
 def worst_perturbation(
-    loss: Callable[[tf.Tensor], tf.Tensor], zero: tf.Tensor, settings: Regularise, keep: tf.Tensor | None = None
+    loss: Callable[[tf.Tensor], tf.Tensor],
+    zero: tf.Tensor,
+    settings: Regularise,
+    epsilon: float,
+    keep: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """What to add to the inputs.
 
     Args:
       loss: perturbation [B, ...] -> scalar; its gradient is taken by the perturbation alone.
       zero: zeros [B, ...] of the perturbation's shape.
-      settings: `adversarial` ("fgm" or "pgd"), `epsilon` and `pgd_steps`.
+      settings: `adversarial` ("fgm" or "pgd") and `pgd_steps`.
+      epsilon: its greatest length.
       keep: bool, broadcast to the shape: where the inputs may be moved at all.
 
     Returns:
       [B, ...] float32, of length epsilon in each row at most; no gradient flows through it.
     """
+    if not epsilon:
+        return zero
     steps = 1 if settings.adversarial == "fgm" else settings.pgd_steps
-    length = settings.epsilon if steps == 1 else 2 * settings.epsilon / steps
+    length = epsilon if steps == 1 else 2 * epsilon / steps
     axes, moved = list(range(1, zero.shape.rank)), zero
     for _ in range(steps):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -37,5 +44,5 @@ def worst_perturbation(
             gradient = tf.where(keep, gradient, 0.0)
         size = tf.sqrt(tf.reduce_sum(tf.square(gradient), axes, keepdims=True))
         step = tf.math.divide_no_nan(gradient, size)
-        moved = tf.clip_by_norm(moved + length * step, settings.epsilon, axes=axes)
+        moved = tf.clip_by_norm(moved + length * step, epsilon, axes=axes)
     return tf.stop_gradient(moved)

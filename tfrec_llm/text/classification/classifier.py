@@ -102,7 +102,11 @@ class MultiTaskModel(tf.keras.Model):
         zero = tf.zeros(self._word_shape(batch["ids"]))
         mask = batch["mask"][..., None]
         return worst_perturbation(
-            lambda moved: self._loss(self(batch, noise, moved), batch), zero, self._settings, mask
+            lambda moved: self._loss(self(batch, noise, moved), batch),
+            zero,
+            self._settings,
+            self._settings.epsilon,
+            mask,
         )
 
 

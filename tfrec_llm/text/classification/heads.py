@@ -128,7 +128,7 @@ class HeadModel(tf.keras.Model):
 
         worst = None
         if settings.adversarial != "none":
-            worst = worst_perturbation(moved, tf.zeros_like(embedding, tf.float32), settings)
+            worst = worst_perturbation(moved, tf.zeros_like(embedding, tf.float32), settings, settings.vector_epsilon)
         with tf.GradientTape() as tape:
             logits = self.head(embedding, noise)
             loss = cost(logits)
