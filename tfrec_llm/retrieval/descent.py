@@ -80,7 +80,7 @@ def descend_crossed(
     folds = [fold for fold in np.array_split(generator.permutation(rows), FOLDS) if len(fold)]
     if len(folds) < FOLDS:
         return start
-    shares = np.array([len(fold) for fold in folds]) / len(rows)
+    shares, rests = np.array([len(fold) for fold in folds]) / len(rows), [np.setdiff1d(rows, fold) for fold in folds]
 
     def judged(thetas: list[np.ndarray]) -> float:
         return float(shares @ [moments(theta, fold).loss for theta, fold in zip(thetas, folds, strict=True)])
@@ -88,7 +88,6 @@ def descend_crossed(
     thetas, best = [start] * FOLDS, None
     losses = [lowest := judged(thetas)]
     for strength in STRENGTHS:  # from the strongest on, each from where the one before it ended
-        rests = [np.setdiff1d(rows, fold) for fold in folds]
         held = strength * ridge
         thetas = [_lowest(moments, rest, at, start, held, free) for rest, at in zip(rests, thetas, strict=True)]
         losses.append(judged(thetas))
