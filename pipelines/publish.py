@@ -1,4 +1,4 @@
-"""Keeps a run's figures in the repository and writes the README's tables from them.
+"""Keeps a run's figures in the repository and writes the tables of README.md and results/README.md from them.
 
 `python -m pipelines.publish --config video --command "..."` copies `runs/video/metrics.json` to
 `results/quick/video.json`, with command, date and hardware; without a finished run it only writes the tables again.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import arguments, summary
+from pipelines import arguments, asked, summary
 from pipelines import suite as suites
 from pipelines.benches import rounds
 from tfrec_llm import evaluation
@@ -19,7 +19,8 @@ from tfrec_llm.training import files
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "results" / "quick"
-README = ROOT / "README.md"
+README, EXPERIMENTS = ROOT / "README.md", ROOT / "results" / "README.md"
+ASKED_BEGIN, ASKED_END = "<!-- asked:begin -->\n", "<!-- asked:end -->"
 BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
 SUITES_BEGIN, SUITES_END = "<!-- suites:begin -->\n", "<!-- suites:end -->"
 BENCH, BENCH_BEGIN, BENCH_END = ROOT / "results" / "bench.json", "<!-- bench:begin -->\n", "<!-- bench:end -->"
@@ -34,7 +35,7 @@ LISTS = ("novelty@10", "diversity@10", "popularity_share@10", "coverage@10", "gi
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Copies the figures of a run, then writes the README's tables.
+    """Copies the figures of a run, then writes the tables.
 
     Args:
       argv: command-line arguments, None for the process's own.
@@ -51,8 +52,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         files.write_json(SUITE / f"{run.name}.json", {**cell, "about": about})
     if options.bench:
         keep_bench(files.read_json(options.bench))
-    files.write_text(README, with_bench(with_suites(with_tables(README.read_text("utf-8"), read_cells()))))
-    print(f"tables: {README}")
+    for path, text in written().items():
+        files.write_text(path, text)
+        print(f"tables: {path}")
+
+
+def written() -> dict[Path, str]:
+    """Page -> its text with all tables written anew."""
+    front = with_asked(with_bench(with_tables(README.read_text("utf-8"), read_cells())))
+    return {README: front, EXPERIMENTS: with_suites(EXPERIMENTS.read_text("utf-8"))}
 
 
 def read_cells() -> dict[str, dict[str, Any]]:
@@ -65,10 +73,14 @@ def with_tables(text: str, cells: Mapping[str, Mapping]) -> str:
     return _between(text, BEGIN, END, "\n".join(section(name, cell) for name, cell in cells.items()))
 
 
+def with_asked(text: str) -> str:
+    """The README with the table of what was asked and measured written anew."""
+    lines = asked.table(asked.Figures(suites.RESULTS))
+    return _between(text, ASKED_BEGIN, ASKED_END, "\n".join([*lines, ""]))
+
+
 def with_suites(text: str) -> str:
-    """The README with the tables of all experiments that have cells in `results/` written anew."""
-    if SUITES_BEGIN not in text:
-        return text
+    """The page of the experiments with the tables of all that have cells in `results/` written anew."""
     names = sorted(path.stem for path in suites.SUITES.glob("*.toml"))
     parts = [suite_section(name) for name in names if (suites.RESULTS / name).is_dir() and suites.kept_cells(name)]
     return _between(text, SUITES_BEGIN, SUITES_END, "\n".join(parts))
@@ -85,8 +97,6 @@ def keep_bench(entries: Mapping[str, Mapping]) -> None:
 
 def with_bench(text: str) -> str:
     """The README with the table of `make bench` written anew."""
-    if BENCH_BEGIN not in text or not BENCH.exists():
-        return text
     entries = files.read_json(BENCH)
     days = sorted({entry["about"]["date"] for entry in entries.values()})
     machines = ", ".join(sorted({entry["about"]["device"] for entry in entries.values()}))
@@ -108,7 +118,9 @@ def suite_section(name: str) -> str:
 
 def _between(text: str, begin: str, end: str, middle: str) -> str:
     before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"expected a page with the lines {begin.strip()} and {end}, found none; put them back.")
     return before + begin + middle + end + after
 
 

@@ -190,9 +190,9 @@ def test_programs_end_with_one_sentence(tmp_path, capsys):
     assert capsys.readouterr().err == "error: events.csv: column time: expected seconds\n"
 
 
-def test_the_readmes_tables_are_those_of_the_results():
-    text = publish.README.read_text("utf-8")
-    assert publish.with_tables(text, publish.read_cells()) == text
+def test_the_tables_are_those_of_the_results():
+    for path, text in publish.written().items():
+        assert path.read_text("utf-8") == text, f"{path.name}: run `python -m pipelines.publish`"
 
 
 def test_history_of_a_user_is_padded_to_the_width(smoke_run):

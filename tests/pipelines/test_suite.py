@@ -158,7 +158,8 @@ def test_the_readme_gets_the_tables_of_what_is_kept_and_nothing_else_changes(tin
     assert "old" not in text
     assert "2026-01-02, a CPU, 2 cores, the longest cell 1.5 minutes" in text
     assert "| plain | 2 | 0.5000 [0.5000, 0.5000] |" in text
-    assert publish.with_suites("no markers") == "no markers"
+    with pytest.raises(ValueError, match="suites:begin"):
+        publish.with_suites("no markers")
 
 
 def test_a_column_may_be_of_each_cell_s_own_corpus():
@@ -190,4 +191,5 @@ def test_what_a_bench_measured_is_kept_with_its_day_and_shown(tmp_path, monkeypa
     assert "2020-01-01 to 20" in text
     assert "| serve.p50_ms | 1.25 | ms |  |" in text
     assert "| step.large | 1.01 | times | 0.99 and 1.06 |" in text
-    assert publish.with_bench("no markers") == "no markers"
+    with pytest.raises(ValueError, match="bench:begin"):
+        publish.with_bench("no markers")
