@@ -21,11 +21,13 @@ def check(config: Config) -> None:
       config: the run's settings.
 
     Raises:
-      ConfigError: an unknown name, or a setting that its part does not have or that is out of range.
+      ConfigError: an unknown name, a setting that its part does not have or that is out of range, or settings that
+        do not go together.
     """
     facts.check_known(config, data.load_domain(config.data.domain))
     choose(text.ENCODERS, config.text.encoder, "text.encoder")
     choose(text.FINETUNING, config.text.finetuning, "text.finetuning")
+    text.check_members(config)
     choose(behaviour.MODELS, config.behaviour.model, "behaviour.model")
     for model in config.behaviour.ensemble:
         choose(behaviour.MODELS, model, "behaviour.ensemble")

@@ -149,6 +149,7 @@ def test_an_unknown_component_is_refused_before_anything_is_done(tmp_path):
     for override in (
         "behaviour.model=lstn", "text.encoder.width=3", "ranking.agent.epsilon=2.0", "fusion.layer=sum",
         "text.rows={snipz=5}", "text.rows={files=-5}", "text.augment.back_translation={fr=['a','b']}",
+        "text={finetuning='lora', regularise={ensemble=2}}",
     ):  # fmt: skip
         with pytest.raises(configs.ConfigError):
             train.main(["--config", "smoke", "--run", str(tmp_path / "run"), "--set", override])

@@ -6,6 +6,7 @@ from tfrec_llm.text.encoders.registry import ENCODERS
 from tfrec_llm.text.finetuning import FINETUNING
 from tfrec_llm.text.items import item_vectors
 from tfrec_llm.text.later import with_later
+from tfrec_llm.text.learning import check_members
 from tfrec_llm.text.model import TextModel, load, load_item_vectors, load_language_axes
 from tfrec_llm.text.outside import outside_files
 from tfrec_llm.text.train import train
@@ -15,6 +16,7 @@ __all__ = [
     "FINETUNING",
     "TextEncoder",
     "TextModel",
+    "check_members",
     "encode_texts",
     "item_vectors",
     "load",

@@ -96,12 +96,8 @@ def teach(
     Raises:
       ConfigError: an ensemble of fine-tuned encoders that is not distilled.
     """
+    check_members(config)
     regularise = config.text.regularise
-    if served_members(regularise) > 1 and config.text.finetuning.name != "frozen":
-        raise ConfigError(
-            "text.regularise: ensemble: expected 1 or distil = true with a fine-tuned encoder, since a served "
-            f"utterance is encoded once, got {regularise.ensemble} and distil = false; set text.regularise.distil."
-        )
     if not regularise.distil or regularise.ensemble < 2:
         return {}, {}
     logits = [_member(number, tasks, unlabelled, config, stage) for number in range(regularise.ensemble)]
@@ -116,6 +112,23 @@ def teach(
                 place, _, metric = key.rpartition(".")
                 figures[f"{place}.ensemble_{metric}"] = value
     return soft, figures
+
+
+def check_members(config: Config) -> None:
+    """Refuses an ensemble that could not be served.
+
+    Args:
+      config: `text.finetuning` and `text.regularise` are read.
+
+    Raises:
+      ConfigError: an ensemble of fine-tuned encoders that is not distilled.
+    """
+    regularise = config.text.regularise
+    if served_members(regularise) > 1 and config.text.finetuning.name != "frozen":
+        raise ConfigError(
+            "text.regularise: ensemble: expected 1 or distil = true with a fine-tuned encoder, since a served "
+            f"utterance is encoded once, got {regularise.ensemble} and distil = false; set text.regularise.distil."
+        )
 
 
 def _member(
