@@ -20,6 +20,7 @@ class Figures:
 
     def __init__(self, folder: Any = suites.RESULTS):
         self._folder, self._kept = folder, {}
+        self.seeds: set[int] = set()  # of the cells that were read since it was emptied
 
     def __call__(self, cell: str, key: str) -> float:
         """A metric of `suite/cell`, the mean over its seeds.
@@ -30,6 +31,7 @@ class Figures:
         values = [metrics[key]["value"] for metrics in self._cells(cell) if key in metrics]
         if not values:
             raise LookupError(f"{cell} has no {key}")
+        self.seeds.add(len(values))
         return float(np.mean(values))
 
     def gain(self, cell: str, key: str, other: str) -> float:
@@ -83,17 +85,18 @@ class Ask(NamedTuple):
 
 def table(figures: Figures) -> list[str]:
     """Lines of Markdown: what was asked, where it is found, the bound, the measured value, whether it is met."""
-    lines = ["| | found as | asked | measured | |", "|---" * 5 + "|"]
+    lines = ["| | found as | asked | measured | seeds | |", "|---" * 6 + "|"]
     for ask in ASKED:
         bound = f"at least {ask.form.format(ask.least)}" if ask.most is None else f"at most {ask.form.format(ask.most)}"
+        figures.seeds.clear()
         try:
             value = ask.value(figures)
         except LookupError:
-            lines.append(f"| {ask.what} | {ask.key} | {bound} | | not measured |")
+            lines.append(f"| {ask.what} | {ask.key} | {bound} | | | not measured |")
             continue
         met = value >= ask.least if ask.most is None else value <= ask.most
-        verdict = "met" if met else "**not met**"
-        lines.append(f"| {ask.what} | {ask.key} | {bound} | {ask.form.format(value)} | {verdict} |")
+        verdict, seeds = "met" if met else "**not met**", min(figures.seeds, default="")
+        lines.append(f"| {ask.what} | {ask.key} | {bound} | {ask.form.format(value)} | {seeds} | {verdict} |")
     return lines
 
 
@@ -122,12 +125,12 @@ def _robust(way: str) -> Ask:
 
 
 def _peer(what: str, key: str, least: float) -> Ask:
-    shown = key.replace("|", " of ")
+    shown = key.replace("|", "\\|")
     return Ask(what, f"`bench.json: {shown}`", lambda figures: figures.bench(key, "ratio"), least, form="{:.2f}")
 
 
 def _single(what: str, key: str, most: float) -> Ask:
-    shown = key.replace("|", " of ")
+    shown = key.replace("|", "\\|")
     return Ask(what, f"`bench.json: {shown}`", lambda figures: figures.single_ms(key), most=most, form="{:.1f}")
 
 
@@ -210,8 +213,8 @@ ASKED = (
     _single("the same by TensorFlow alone, MiniLM: ms", "encode.tensorflow_only", 12.0),
     _single("the same by TensorFlow alone, e5_small: ms", "encode.tensorflow_only|e5_small", 22.0),
     Ask(
-        "least cosine to float32, e5_small",
-        "`bench.json: encode.sentence_transformers_fp32 of e5_small`",
+        "least cosine to float32, e5_small (single texts in eight bits)",
+        "`bench.json: encode.sentence_transformers_fp32\\|e5_small`",
         lambda figures: figures.cosine("encode.sentence_transformers_fp32|e5_small"),
         0.998,
         form="{:.4f}",

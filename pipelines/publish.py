@@ -187,12 +187,27 @@ def _sessions(metrics: Mapping[str, Mapping]) -> list[str]:
     at = [form.format(*(100 * value for value in (metrics[key]["value"], *metrics[key]["ci95"]))) for key in gains]
     changed, users = metrics["ranking.session.changed_share"]["value"], metrics[gains[1]]["n"]
     judge = metrics["ranking.simulator.judge.auc"]["value"]
+    logged = _logged(metrics)
     return [
         f"Judged sessions of {users:,} users, the policy with its exploration against the blend's order: reward "
         f"{at[1]}; {at[0]} without drift, boredom and leaving, {at[2]} with twice as much of them. It changes "
-        f"{100 * changed:.0f} % of the lists. AUC of the judge {judge:.3f} on held-out training events.",
+        f"{100 * changed:.0f} % of the lists.{logged} AUC of the judge {judge:.3f} on held-out training events.",
         "",
     ]
+
+
+def _logged(metrics: Mapping[str, Mapping]) -> str:
+    """What session lists lose in answering what came next in the log; "" where that was not judged."""
+    found = {key.split(".")[2]: key for key in metrics if key.startswith("ranking.session.") and ".ndcg@" in key}
+    ours = [name for name in found if name not in ("blend", "greedy")]
+    if "blend" not in found or len(ours) != 1:
+        return ""
+    mine, theirs = (metrics[found[name]]["value"] for name in (ours[0], "blend"))
+    metric = found["blend"].rpartition(".")[2]
+    return (
+        f" Its lists, exploration and all, find what came next in the log with {metric} {mine:.3f}, the blend's with "
+        f"{theirs:.3f}."
+    )
 
 
 def _text_table(metrics: Mapping[str, Mapping]) -> list[str]:

@@ -50,9 +50,9 @@ def test_the_table_says_whether_a_bound_is_met(kept, monkeypatch):
     )
     monkeypatch.setattr(asked, "ASKED", rows)
     assert asked.table(kept)[2:] == [
-        "| system | `a` | at least 0.250 | 0.300 | met |",
-        "| too slow | `b` | at most 5.0 | 7.0 | **not met** |",
-        "| missing | `c` | at most 15.000 | | not measured |",
+        "| system | `a` | at least 0.250 | 0.300 | 2 | met |",
+        "| too slow | `b` | at most 5.0 | 7.0 |  | **not met** |",
+        "| missing | `c` | at most 15.000 | | | not measured |",
     ]
 
 
