@@ -1,28 +1,31 @@
-"""Utterance -> TextSignals; item text -> item vectors. Public names of the text stage."""
+"""Utterance -> TextSignals; item text -> item vectors. Public names of the text stage.
 
-from tfrec_llm.text.encoders.bulk import encode_texts
-from tfrec_llm.text.encoders.encoder import TextEncoder
-from tfrec_llm.text.encoders.registry import ENCODERS
-from tfrec_llm.text.finetuning import FINETUNING
-from tfrec_llm.text.items import item_vectors
-from tfrec_llm.text.later import with_later
-from tfrec_llm.text.learning import check_members
-from tfrec_llm.text.model import TextModel, load, load_item_vectors, load_language_axes
-from tfrec_llm.text.outside import outside_files
-from tfrec_llm.text.train import train
+Names are loaded when they are first used, so that the model's process of a server does not import what trains.
+"""
 
-__all__ = [
-    "ENCODERS",
-    "FINETUNING",
-    "TextEncoder",
-    "TextModel",
-    "check_members",
-    "encode_texts",
-    "item_vectors",
-    "load",
-    "load_item_vectors",
-    "load_language_axes",
-    "outside_files",
-    "train",
-    "with_later",
-]
+import importlib
+from typing import Any
+
+_PLACES = {
+    "ENCODERS": "encoders.registry",
+    "FINETUNING": "finetuning",
+    "TextEncoder": "encoders.encoder",
+    "TextModel": "model",
+    "check_members": "learning",
+    "encode_texts": "encoders.bulk",
+    "item_vectors": "items",
+    "load": "model",
+    "load_item_vectors": "model",
+    "load_language_axes": "model",
+    "outside_files": "outside",
+    "train": "stage",
+    "with_later": "later",
+}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfrec_llm.text.encoders import engine as engines
 from tfrec_llm.text.encoders.eight_bits import round_weights
 from tfrec_llm.text.encoders.engine import make_engine, resolve
+from tfrec_llm.text.encoders.numeric import Numeric
 from tfrec_llm.text.encoders.registry import Tiny, tiny
 from tfrec_llm.text.finetuning import FINETUNING
 
@@ -103,7 +104,7 @@ def test_bfloat16_stays_close_to_float32(encoder):
 
 
 def test_rounded_weights_stay_close_and_are_all_replaced(encoder, tmp_path):
-    module = engines.Numeric(encoder, tf.float32)
+    module = Numeric(encoder, tf.float32)
     tf.saved_model.save(module, tmp_path, signatures=module.encode.get_concrete_function())
     assert round_weights(openvino.Core().read_model(tmp_path)) == 8  # of two layers: fused, joined, widened, narrowed
     for lengths in ([7], [8, 3, 15, 15]):

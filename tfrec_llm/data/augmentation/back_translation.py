@@ -13,8 +13,6 @@ import numpy as np
 import safetensors.numpy
 import tensorflow as tf
 import tensorflow_text as tf_text
-from transformers import MarianConfig, TFMarianMTModel
-from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
 
 BATCH, MAX_TOKENS = 32, 128
 NEEDED = ("config.json", "vocab.json", "source.spm", "target.spm")
@@ -72,7 +70,10 @@ class Translator:
         return " ".join(kept.replace("\u2581", " ").split())
 
 
-def _model(folder: Path, weights: Path) -> TFMarianMTModel:
+def _model(folder: Path, weights: Path) -> tf.keras.Model:
+    from transformers import MarianConfig, TFMarianMTModel  # seconds, so only where texts are translated
+    from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
+
     if weights.suffix == ".h5":
         return TFMarianMTModel.from_pretrained(folder)
     model = TFMarianMTModel(MarianConfig.from_pretrained(folder))

@@ -1,6 +1,17 @@
-"""The application server: HTTP in front, the event log behind, the model in a process of its own."""
+"""The application server: HTTP in front, the event log behind, the model in a process of its own.
 
-from tfrec_llm.serving.server.app import make_app, run_server, serve
-from tfrec_llm.serving.server.parts import Parts, compose
+Names are loaded when they are first used, so that the model's process does not import what answers over HTTP.
+"""
 
-__all__ = ["Parts", "compose", "make_app", "run_server", "serve"]
+import importlib
+from typing import Any
+
+_PLACES = {"Parts": "parts", "compose": "parts", "make_app": "app", "run_server": "app", "serve": "app"}
+
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -152,6 +152,7 @@ class TokenEncoder(tf.Module):
     def __init__(self, model: text.TextModel):
         super().__init__(name="token_encoder")
         self._encoder, self.bert = model.encoder, getattr(model.encoder, "bert", None)
+        self.fingerprint = model.encoder.fingerprint
 
     def encode(self, ids: tf.Tensor, mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """ids, mask [B, L] -> [B, L, D] float32."""

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from tfrec_llm.config import Regularise, Text
@@ -121,6 +120,8 @@ def _solve(
     vectors: np.ndarray, targets: np.ndarray, weights: np.ndarray, penalty: float, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel [D, labels] and bias [labels] of penalised logistic regression."""
+    from sklearn.linear_model import LogisticRegression  # half a second, which a server does not spend
+
     kernel, bias = np.zeros((vectors.shape[1], size)), np.zeros(size)
     present = np.unique(targets)
     if len(present) > 1:

@@ -1,5 +1,6 @@
 """Byte-level BPE of GPT-2 and RoBERTa: outside the graph, so for training and item vectors, not for serving."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 log = logging.getLogger(__name__)
 
 LONGEST = 128  # characters of the longest token: runs of spaces and of dashes are single tokens
-BYTES = {character: byte for byte, character in bytes_to_unicode().items()}
 OBSTACLE = (
     "byte-level BPE has no TensorFlow operation, so this tokenizer cannot be in a SavedModel; everything that was "
     'trained is kept. To serve, set text.encoder to "e5_small", "minilm", or "bert" with a checkpoint that has a '
@@ -53,7 +52,7 @@ class ByteLevel:
             ) from error
         known = tokenizer.get_vocab()
         begin, end = (_first(known, names) for names in (("<s>", "<|endoftext|>"), ("</s>", "<|endoftext|>")))
-        if begin is None or end is None or not known.keys() >= BYTES.keys():
+        if begin is None or end is None or not known.keys() >= byte_of().keys():
             raise ValueError(
                 f"{folder}: expected a vocabulary with all bytes and <|endoftext|>, or <s> and </s>, got {len(known)} "
                 "tokens without; take the tokenizer that belongs to the weights."
@@ -81,6 +80,14 @@ def frame(rows: Sequence[Sequence[int]], edge: tuple[int, int], pad: int) -> tup
     return ids, np.arange(length) < np.array([len(row) + 2 for row in rows], np.int32).reshape(-1, 1)
 
 
+@functools.cache
+def byte_of() -> dict[str, int]:
+    """Character of a vocabulary -> the byte that it stands for."""
+    from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode  # a second, so only if needed
+
+    return {character: byte for byte, character in bytes_to_unicode().items()}
+
+
 def _read(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -100,6 +107,6 @@ def _first(known: dict[str, int], names: Sequence[str]) -> int | None:
 def _text(word: str) -> str:
     """What a token stands for; empty where it is a part of a character."""
     try:
-        return bytes(BYTES[character] for character in word).decode("utf-8").replace(" ", "▁")
+        return bytes(byte_of()[character] for character in word).decode("utf-8").replace(" ", "▁")
     except (KeyError, UnicodeDecodeError):
         return ""

@@ -6,7 +6,6 @@ TensorFlow. `bulk` sends many texts through `stream`; an application server asks
 
 import logging
 import platform
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tfrec_llm.text.encoders import eight_bits
 from tfrec_llm.text.encoders.encoder import TextEncoder
+from tfrec_llm.text.encoders.numeric import Numeric, saved
 from tfrec_llm.training.strategy import available_cores
 
 try:
@@ -46,27 +46,6 @@ class Engine(Protocol):
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[np.ndarray]:
         """The vectors of many batches, in their order; what counts is texts per second."""
-
-
-class Numeric(tf.Module):
-    """The encoder without its tokenizer: what a SavedModel for OpenVINO holds.
-
-    Args:
-      encoder: the encoder.
-      dtype: what the products are computed in.
-    """
-
-    def __init__(self, encoder: TextEncoder, dtype: tf.DType):
-        super().__init__(name="numeric")
-        self._encode, self._dtype = encoder.encode, dtype
-        self._encoder = encoder
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.int32, "ids"), tf.TensorSpec([None, None], tf.bool, "mask")]
-    )
-    def encode(self, ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """ids, mask [B, L] -> {"embedding": [B, D] float32}."""
-        return {"embedding": self._encode(ids, mask, self._dtype)}
 
 
 class TensorFlowEngine:
@@ -255,16 +234,14 @@ def make_engine(
     if resolve(name, one_by_one) == "tensorflow":
         return TensorFlowEngine(encoder, dtype)
     threads = threads or tf.config.threading.get_intra_op_parallelism_threads()
-    with tempfile.TemporaryDirectory(prefix="tfrec_llm-") as folder:
-        try:
-            module = Numeric(encoder, tf.float32)
-            tf.saved_model.save(module, folder, signatures=module.encode.get_concrete_function())
-            return OpenVINOEngine(Path(folder), tf.float32 if rounded else dtype, threads, rounded)
-        except (RuntimeError, tf.errors.OpError, AssertionError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning(
-                'OpenVINO cannot read this encoder (%s): TensorFlow encodes instead; text.engine = "tensorflow" '
-                "says so from the start.",
-                reason[:200],
-            )
+    try:
+        with saved(encoder, keep=one_by_one) as folder:
+            return OpenVINOEngine(folder, tf.float32 if rounded else dtype, threads, rounded)
+    except (RuntimeError, tf.errors.OpError, AssertionError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning(
+            'OpenVINO cannot read this encoder (%s): TensorFlow encodes instead; text.engine = "tensorflow" '
+            "says so from the start.",
+            reason[:200],
+        )
     return TensorFlowEngine(encoder, dtype)

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow_text.python.ops import sentencepiece_tokenizer
-from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
 OPS = sentencepiece_tokenizer.gen_sentencepiece_tokenizer
 CHARACTERS_PER_TOKEN = 16  # a text is cut after so many characters for each token allowed, where pieces are no longer
@@ -89,7 +88,8 @@ class SentencePiece(tf.Module):
         self, pieces: Sequence[str], scores: np.ndarray, normaliser: bytes | None = None, name: str = "sentence_piece"
     ):
         super().__init__(name=name)
-        self._model = _SharedPieces(self.proto(pieces, scores, normaliser))
+        self._built: _SharedPieces | None = None
+        self._build = lambda: _SharedPieces(self.proto(pieces, scores, normaliser))
         self._normalise = normaliser is None
         self._longest = max(CHARACTERS_PER_TOKEN, *map(len, pieces))
         self.pieces = np.array(list(pieces), object)
@@ -98,6 +98,8 @@ class SentencePiece(tf.Module):
     @classmethod
     def proto(cls, pieces: Sequence[str], scores: np.ndarray, normaliser: bytes | None = None) -> bytes:
         """The pieces as a serialised SentencePiece model."""
+        from transformers.utils import sentencepiece_model_pb2_new as sentencepiece  # half a second, so only if needed
+
         model = sentencepiece.ModelProto()
         kinds = {cls.UNKNOWN: model.SentencePiece.UNKNOWN}
         kinds |= dict.fromkeys((cls.BEGIN, cls.PAD, cls.END), model.SentencePiece.CONTROL)
@@ -130,6 +132,13 @@ class SentencePiece(tf.Module):
             texts = tf.strings.regex_replace(texts, WIDE_TILDE, PRIVATE)
             texts = tf.strings.regex_replace(tf_text.normalize_utf8(texts, "NFKC"), PRIVATE, WIDE_TILDE)
         return _frame(self._model.tokenize(texts), max_tokens, self.BEGIN, self.END, self.PAD)
+
+    @property
+    def _model(self) -> _SharedPieces:
+        """Made when a text is first tokenized, which a server's encoder never does."""
+        if self._built is None:
+            self._built = self._build()
+        return self._built
 
 
 class WordPiece(tf.Module):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
 
 from tfrec_llm.text.encoders.byte_level import ByteLevel
 from tfrec_llm.text.encoders.checkpoint import read_json
@@ -100,6 +99,8 @@ def _character_map(normaliser: Any) -> bytes | None:
 
 def _read_proto(path: Path) -> tuple[tuple[str, ...], tuple[float, ...], bytes | None]:
     """Pieces in XLM-R's order: its own four, the model's from the fourth, the mask."""
+    from transformers.utils import sentencepiece_model_pb2_new as sentencepiece  # half a second, so only if needed
+
     model = sentencepiece.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())

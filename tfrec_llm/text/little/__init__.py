@@ -1,1 +1,1 @@
-"""Ways to learn from few labels: contrast, self-training, a list of what to label next. Used by `text.train`."""
+"""Ways to learn from few labels: contrast, self-training, a list of what to label next. Used by the text stage."""
