@@ -1,7 +1,8 @@
 """What was asked of the project beside what was measured, read from `results/`; `publish` writes it as a table."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Figures:
       folder: with a folder for each suite, `quick/` and `bench.json`.
     """
 
-    def __init__(self, folder: Any = suites.RESULTS):
+    def __init__(self, folder: Path = suites.RESULTS):
         self._folder, self._kept = folder, {}
         self.seeds: set[int] = set()  # of the cells that were read since it was emptied
 

@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     config, run = arguments.read(options)
     stages.run_stages(config, run, again=options.stage)
     evaluation.print_table(evaluation.read_report(run / "metrics.json"))
-    print(f"export: {run / 'export'}    next: make eval CONFIG={options.config}")
+    where = f" RUN={options.run}" if options.run else ""
+    print(f"export: {run / 'export'}    next: make eval CONFIG={options.config}{where}")
 
 
 if __name__ == "__main__":

@@ -103,6 +103,18 @@ def test_bfloat16_stays_close_to_float32(encoder):
         assert (fast * direct(encoder, ids, mask)).sum(-1).min() > 0.998, name
 
 
+def test_a_kept_graph_that_is_damaged_is_made_again(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFREC_LLM_CACHE", str(tmp_path))
+    ids, mask = batch([5, 9])
+    assert make_engine(encoder, "openvino", one_by_one=True).name == "openvino"
+    (kept,) = (tmp_path / "engines").iterdir()
+    (kept / "saved_model.pb").write_bytes(b"damaged")
+    again = make_engine(encoder, "openvino", one_by_one=True)
+    assert again.name == "openvino"
+    np.testing.assert_allclose(again(ids, mask), direct(encoder, ids, mask), atol=2e-6)
+    assert not kept.exists()
+
+
 def test_rounded_weights_stay_close_and_are_all_replaced(encoder, tmp_path):
     module = Numeric(encoder, tf.float32)
     tf.saved_model.save(module, tmp_path, signatures=module.encode.get_concrete_function())

@@ -234,14 +234,15 @@ def make_engine(
     if resolve(name, one_by_one) == "tensorflow":
         return TensorFlowEngine(encoder, dtype)
     threads = threads or tf.config.threading.get_intra_op_parallelism_threads()
-    try:
-        with saved(encoder, keep=one_by_one) as folder:
-            return OpenVINOEngine(folder, tf.float32 if rounded else dtype, threads, rounded)
-    except (RuntimeError, tf.errors.OpError, AssertionError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning(
-            'OpenVINO cannot read this encoder (%s): TensorFlow encodes instead; text.engine = "tensorflow" '
-            "says so from the start.",
-            reason[:200],
-        )
+    for keep in (True, False) if one_by_one else (False,):  # what was kept may be damaged
+        try:
+            with saved(encoder, keep) as folder:
+                return OpenVINOEngine(folder, tf.float32 if rounded else dtype, threads, rounded)
+        except (RuntimeError, tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    log.warning(
+        'OpenVINO cannot read this encoder (%s): TensorFlow encodes instead; text.engine = "tensorflow" '
+        "says so from the start.",
+        reason[:200],
+    )
     return TensorFlowEngine(encoder, dtype)

@@ -58,7 +58,7 @@ def saved(encoder: TextEncoder, keep: bool = False) -> Iterator[Path]:
             os.utime(kept)
         try:
             yield kept
-        except BaseException:  # damaged, perhaps: the next start writes it anew
+        except Exception:  # damaged, perhaps: the next start writes it anew
             shutil.rmtree(kept, ignore_errors=True)
             raise
         return
